@@ -1,0 +1,167 @@
+"""ONNX -> TensorRT engine."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from edgekit.build.flavour import Flavour, load_flavour
+from edgekit.build.profiles import shape_ranges
+from edgekit.build.watching import Layer, Watcher
+from edgekit.configs import BuildConfig
+from edgekit.device import find_gpus
+from edgekit.errors import BuildError
+from edgekit.files import written_aside
+from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
+from edgekit.rewrite.reading import graph_inputs, metadata, read_onnx
+from edgekit.specs import ShapeRange
+from edgekit.targets import target
+
+__all__ = ["BuildReport", "build", "check_buildable"]
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class BuildReport(StageReport):
+    """What was built, for whom, and the fused layers that it will run."""
+
+    source: Path
+    target: str
+    flavour: str
+    version: str
+    compute_capabilities: tuple[str, ...]
+    shapes: tuple[str, ...]
+    bytes: int
+    sha256: str
+    layers: tuple[Layer, ...]
+
+
+def build(
+    source: Path, out: Path, config: BuildConfig = BuildConfig(), progress: Progress = no_progress
+) -> BuildReport:
+    """Build `source` for `config.target` and write the engine to `out`.
+
+    For target `cpu` the engine is the ONNX itself, byte for byte: onnxruntime runs it. Raises ModelError, ShapeError,
+    BuildError, TargetError (this machine cannot build for the target) or OutputError; then nothing is written.
+    """
+    watch = Stopwatch()
+    kind = target(config.target)
+    check_buildable(config)
+    with written_aside(out) as partial:
+        model = read_onnx(source)
+        ranges = shape_ranges(graph_inputs(model), config.shape, metadata(model, "ranges") or {})
+        on_cpu = kind.flavour == "ort"
+        made = _built_for_cpu(source) if on_cpu else _built_by_tensorrt(model, ranges, config, progress)
+        partial.write_bytes(made.engine)
+    report = BuildReport(
+        path=out,
+        seconds=watch.seconds(),
+        peak_rss_mib=peak_rss_mib(),
+        warnings=made.warnings,
+        source=source,
+        target=config.target,
+        flavour=kind.flavour,
+        version=made.version,
+        compute_capabilities=made.compute_capabilities,
+        shapes=tuple(map(str, ranges)),
+        bytes=len(made.engine),
+        sha256=hashlib.sha256(made.engine).hexdigest(),
+        layers=made.layers,
+    )
+    report.write()
+    return report
+
+
+def check_buildable(config: BuildConfig) -> None:
+    """Raise TargetError unless this machine can build for `config.target`."""
+    kind = target(config.target)
+    kind.check_compute_capabilities(config.compute_capability)
+    if kind.flavour != "ort":
+        load_flavour(kind, config.compute_capability)
+
+
+@dataclass(frozen=True)
+class _Built:
+    engine: bytes
+    version: str
+    compute_capabilities: tuple[str, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _built_for_cpu(source: Path) -> _Built:
+    """Prove that onnxruntime loads the model; ORT_DISABLE_ALL, as FP16 and Q/DQ are judged."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    engine = source.read_bytes()
+    try:
+        onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BuildError(f"onnxruntime refuses {source}: {str(error).strip().splitlines()[0][:300]}") from error
+    return _Built(engine, onnxruntime.__version__)
+
+
+def _built_by_tensorrt(
+    model: onnx.ModelProto, ranges: tuple[ShapeRange, ...], config: BuildConfig, progress: Progress
+) -> _Built:
+    flavour = load_flavour(target(config.target), config.compute_capability)
+    trt = flavour.trt
+    watcher = Watcher(trt, progress)
+    builder = _builder(flavour, watcher)
+    network = flavour.create_network(builder)
+    _parse(trt.OnnxParser(network, watcher.logger), model)
+    settings = builder.create_builder_config()
+    # DETAILED makes the builder print the fused layers, the only way to see them without a GPU.
+    settings.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    settings.progress_monitor = watcher.monitor
+    flavour.set_compute_capabilities(settings, config.compute_capability)
+    if config.workspace_mib is not None:
+        settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, config.workspace_mib * _MIB)
+    profile = builder.create_optimization_profile()
+    for item in ranges:
+        profile.set_shape(item.name, item.min, item.opt, item.max)
+    if settings.add_optimization_profile(profile) < 0:
+        raise BuildError(f"TensorRT refused the shapes {', '.join(map(str, ranges))}: {watcher.reason()}", "--shape")
+    engine = builder.build_serialized_network(network, settings)
+    if watcher.interrupted:
+        raise KeyboardInterrupt
+    if engine is None:
+        raise BuildError(f"{flavour.name} {flavour.version} could not build the model: {watcher.reason()}")
+    return _Built(
+        engine=bytes(engine),
+        version=flavour.version,
+        compute_capabilities=_built_for(config),
+        layers=watcher.layers,
+        warnings=tuple(dict.fromkeys(watcher.warnings)),
+    )
+
+
+def _built_for(config: BuildConfig) -> tuple[str, ...]:
+    """The GPUs that the engine runs on: those asked for, RTX's default, or the one that TensorRT found."""
+    kind = target(config.target)
+    return config.compute_capability or kind.default_compute_capabilities or find_gpus().compute_capabilities
+
+
+def _builder(flavour: Flavour, watcher: Watcher) -> Any:
+    try:
+        return flavour.trt.Builder(watcher.logger)
+    except Exception as error:  # pybind11 reports a missing driver as a TypeError
+        raise BuildError(f"{flavour.name} {flavour.version} could not start here: {watcher.reason()}") from error
+
+
+def _parse(parser: Any, model: onnx.ModelProto) -> None:
+    if parser.parse(model.SerializeToString()):
+        return
+    found = parser.get_error(0) if parser.num_errors else None
+    if found is None:
+        raise BuildError("TensorRT's ONNX parser refused the model and gave no reason")
+    node = f"node {found.node_name()!r} ({found.node_operator()})" if found.node_operator() else "the model"
+    raise BuildError(f"TensorRT's ONNX parser refused {node}: {' '.join(found.desc().split())[:300]}")

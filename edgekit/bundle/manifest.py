@@ -1,0 +1,125 @@
+"""manifest.json: what a bundle holds, for whom, and the SHA-256 of every byte of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.errors import EdgekitError, IntegrityError
+from edgekit.files import json_bytes
+from edgekit.specs import TensorSpec, from_table, to_table
+
+MANIFEST = "manifest.json"
+SCHEMA = 1
+OPTIMIZATIONS = ("disable_all", "all")
+# A manifest of a thousand files is below this; a larger one is not parsed.
+_LARGEST_MANIFEST = 1 << 20
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file: `size` in bytes."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class EngineEntry:
+    """One engine: the flavour and exact version of TensorRT that made it, and the GPUs that it is for."""
+
+    file: str
+    flavour: str
+    version: str
+    compute_capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """The portable ONNX, and the level of onnxruntime's optimisation at which it was judged."""
+
+    file: str
+    architecture: str
+    task: str
+    precision: str
+    optimization: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The parsed manifest. `ranges` maps a dimension's name to (min, opt, max); a Session opens at opt."""
+
+    edgekit: str
+    verdict: str
+    model: ModelEntry
+    preprocess: str
+    postprocess: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    ranges: dict[str, tuple[int, ...]]
+    engines: tuple[EngineEntry, ...]
+    files: dict[str, FileEntry]
+
+    def dump(self) -> bytes:
+        """The manifest as canonical JSON: the same bundle gives the same bytes."""
+        return json_bytes({"schema": SCHEMA, **to_table(self)})
+
+    @classmethod
+    def parse(cls, text: bytes) -> Manifest:
+        """Read what `dump` wrote; IntegrityError for anything else."""
+        try:
+            table = json.loads(text)
+            if not isinstance(table, dict) or table.pop("schema", None) != SCHEMA:
+                raise IntegrityError(f"expected a bundle manifest of schema {SCHEMA}, found another or none")
+            manifest = cls(
+                model=from_table(ModelEntry, table.pop("model"), "model"),
+                inputs=tuple(from_table(TensorSpec, item, "inputs") for item in table.pop("inputs")),
+                outputs=tuple(from_table(TensorSpec, item, "outputs") for item in table.pop("outputs")),
+                ranges={name: tuple(map(int, item)) for name, item in table.pop("ranges").items()},
+                engines=tuple(from_table(EngineEntry, item, "engines") for item in table.pop("engines")),
+                files={name: from_table(FileEntry, item, name) for name, item in table.pop("files").items()},
+                **{name: str(table.pop(name)) for name in ("edgekit", "verdict", "preprocess", "postprocess")},
+            )
+            if table:
+                raise IntegrityError(f"expected no other keys in {MANIFEST}, found {', '.join(table)}")
+        except IntegrityError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise IntegrityError(f"expected {MANIFEST} as edgekit writes it, found {_kind(error)}") from error
+        except EdgekitError as error:
+            raise IntegrityError(f"expected {MANIFEST} as edgekit writes it, found: {error.problem}") from error
+        manifest._check()
+        return manifest
+
+    def _check(self) -> None:
+        for name, entry in self.files.items():
+            if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
+                raise IntegrityError(f"expected plain file names in {MANIFEST}, found {name!r}")
+            if not _DIGEST.fullmatch(entry.sha256) or entry.size < 0:
+                raise IntegrityError(f"expected a size and a SHA-256 for {name}, found {entry}")
+        named = [self.model.file, self.preprocess, self.postprocess, *(engine.file for engine in self.engines)]
+        for name in filter(None, named):
+            if name not in self.files:
+                raise IntegrityError(f"expected {name} among the files of {MANIFEST}, found none")
+        if self.model.optimization not in OPTIMIZATIONS:
+            raise IntegrityError(f"expected optimization {OPTIMIZATIONS}, found {self.model.optimization!r}")
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """Read a bundle's manifest; IntegrityError when there is none or it is malformed."""
+    path = bundle / MANIFEST
+    if not bundle.is_dir():
+        raise EdgekitError(f"expected a bundle folder at {bundle}, found none", "edgekit deploy MODEL OUT --target T")
+    if not path.is_file() or path.is_symlink():
+        raise IntegrityError(f"expected a bundle with {MANIFEST} in {bundle}, found none")
+    if path.stat().st_size > _LARGEST_MANIFEST:
+        raise IntegrityError(f"expected {path} below {_LARGEST_MANIFEST} bytes, found {path.stat().st_size}")
+    return Manifest.parse(path.read_bytes())
+
+
+def _kind(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,34 @@
+"""Put the outputs of the stages into one folder with a manifest."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edgekit.bundle.manifest import MANIFEST, FileEntry, Manifest
+from edgekit.files import folder_written_aside, sha256_of
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What goes in: `copies` maps a name in the bundle to a file, `made` maps a name to bytes."""
+
+    copies: dict[str, Path] = field(default_factory=dict)
+    made: dict[str, bytes] = field(default_factory=dict)
+
+
+def pack(out: Path, manifest: Manifest, contents: Contents) -> Manifest:
+    """Write the bundle to the folder `out`, whole or not at all; return the manifest with the digests filled in."""
+    with folder_written_aside(out) as partial:
+        for name, source in contents.copies.items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, partial / name)
+        for name, data in contents.made.items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).write_bytes(data)
+        names = sorted([*contents.copies, *contents.made])
+        files = {name: FileEntry((partial / name).stat().st_size, sha256_of(partial / name)) for name in names}
+        complete = replace(manifest, files=files)
+        (partial / MANIFEST).write_bytes(complete.dump())
+    return complete

@@ -1,0 +1,74 @@
+"""Every byte of a bundle is checked before one of them reaches a deserialiser.
+
+NVIDIA calls a serialized engine an executable artefact: loading an untrusted one equals running untrusted code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.bundle.manifest import MANIFEST, FileEntry, Manifest, read_manifest
+from edgekit.errors import IntegrityError
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class VerifiedBundle:
+    """A bundle whose files all match; `contents` are the very bytes that were hashed, so no one can swap them after."""
+
+    path: Path
+    manifest: Manifest
+    contents: dict[str, bytes]
+
+
+def verify(bundle: Path, keep: Collection[str] = ()) -> VerifiedBundle:
+    """Check the file set, the sizes and the digests of a bundle, reading every file once.
+
+    `keep` names the files whose bytes are wanted afterwards. Raises IntegrityError for the first thing that is off.
+    """
+    manifest = read_manifest(bundle)
+    present = _files(bundle)
+    for name in sorted(present - {MANIFEST} - set(manifest.files)):
+        raise IntegrityError(f"expected only the files of {MANIFEST} in {bundle}, found {name} too")
+    for name in sorted(set(manifest.files) - present):
+        raise IntegrityError(f"expected {name} in {bundle}, found none")
+    contents = {}
+    for name, entry in sorted(manifest.files.items()):
+        data = _read_checked(bundle, name, entry, keep=name in keep)
+        if name in keep:
+            contents[name] = data
+    return VerifiedBundle(bundle, manifest, contents)
+
+
+def _read_checked(bundle: Path, name: str, entry: FileEntry, *, keep: bool) -> bytes:
+    path = bundle / name
+    size = path.stat().st_size
+    if size != entry.size:
+        raise IntegrityError(f"expected {entry.size} bytes in {path}, found {size}", "get the bundle again")
+    digest, blocks = hashlib.sha256(), []
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            if keep:
+                blocks.append(block)
+    if digest.hexdigest() != entry.sha256:
+        raise IntegrityError(
+            f"expected SHA-256 {entry.sha256[:12]}… of {path}, found {digest.hexdigest()[:12]}…: it was changed",
+            "get the bundle again",
+        )
+    return b"".join(blocks)
+
+
+def _files(bundle: Path) -> set[str]:
+    """The regular files below `bundle`; links, devices and pipes are refused before anything is read."""
+    names = set()
+    for path in bundle.rglob("*"):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise IntegrityError(f"expected plain files in {bundle}, found a link or a device: {path.name}")
+        if path.is_file():
+            names.add(path.relative_to(bundle).as_posix())
+    return names

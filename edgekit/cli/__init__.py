@@ -1,0 +1,83 @@
+"""The `edgekit` command: one module a sub-command, loaded only when it is called."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from edgekit import __version__
+from edgekit.errors import EdgekitError
+
+COMMANDS = {
+    "deploy": "From a network to a checked bundle in one go.",
+    "export": "PyTorch to ONNX, compared with PyTorch.",
+    "quantize": "An ONNX file at another precision.",
+    "build-engine": "ONNX to a TensorRT engine.",
+    "run": "A bundle on real input.",
+    "inspect": "What a model, an engine, a bundle or a report holds.",
+    "bundle": "Verify a bundle.",
+    "doctor": "What this machine can build and run.",
+}
+_INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Finds a sub-command in the module of the same name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the work, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the command's module now."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"edgekit.cli.{name.replace('-', '_')}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing one of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgekit")
+def root() -> None:
+    """Export, quantize, build and run neural networks on NVIDIA desktop and Jetson GPUs."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run a command and exit: every failure is one line on standard error and the code of its branch."""
+    sys.exit(_exit_code(sys.argv[1:] if arguments is None else arguments))
+
+
+def _exit_code(arguments: list[str]) -> int:
+    verbose = bool({"-v", "--verbose"} & set(arguments))
+    try:
+        result = root.main(arguments, prog_name="edgekit", standalone_mode=False)
+    except EdgekitError as error:
+        return _fail(str(error), error.exit_code, verbose)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "edgekit"
+        return _fail(f"{' '.join(error.format_message().split())}; next: {command} --help", error.exit_code, verbose)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", _INTERRUPTED, False)
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        return _fail(f"a fault of edgekit itself: {type(error).__name__}: {error}; next: again with -v", 1, verbose)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, code: int, verbose: bool) -> int:
+    if verbose:
+        traceback.print_exc()
+    click.echo(f"edgekit: error: {' '.join(message.split())}", err=True)
+    return code

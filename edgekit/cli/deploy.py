@@ -1,0 +1,39 @@
+"""`edgekit deploy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgekit.cli.options import FILE, Output, common, knobs
+from edgekit.cli.progress import progress_bar
+from edgekit.configs import DeployConfig
+
+
+@click.command("deploy")
+@click.argument("model")
+@click.argument("out_dir", type=FILE)
+@knobs(DeployConfig, required=("target",))
+@common
+def command(model: str, out_dir: Path, config: DeployConfig, output: Output) -> int:
+    """Export, quantize, build, validate and bundle MODEL.
+
+    MODEL is what `edgekit export` takes, or an ONNX file. The deployable thing is OUT_DIR/bundle; what the stages
+    made is in OUT_DIR/stages. Exits 3 when the accuracy budget is broken; then no bundle is written.
+    """
+    from edgekit.deploy import deploy
+
+    with progress_bar(output) as progress:
+        report = deploy(model, out_dir, config, progress)
+    output.warn(report.warnings)
+    output.report(report.to_json())
+    for stage, path in report.stages.items():
+        output.say(f"{stage:<9} {path}  {report.bytes[stage] / 1e6:.2f} MB")
+    noise = ", ".join(f"{name} {'equal' if db is None else f'{db:.1f} dB'}" for name, db in report.sqnr_db.items())
+    output.say(f"judged on {report.judged_on}: SQNR against FP32: {noise}")
+    for line in report.broken:
+        output.say(f"broken: {line}")
+    output.say(f"bundle    {report.path if report.exit_code == 0 else 'not written'}")
+    output.say(report.verdict)
+    return report.exit_code

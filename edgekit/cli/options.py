@@ -1,0 +1,99 @@
+"""Options made from a config class, the ones that every command has, and how a report is shown."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import click
+
+from edgekit.configs import Config
+
+Command = Callable[..., Any]
+FILE = click.Path(path_type=Path)
+
+
+def knobs(config: type[Config], *, required: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+    """Give a command one option for each field of a config class; it receives `config`, an instance of it."""
+    hints = get_type_hints(config)
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_config(**values: Any) -> Any:
+            given = {item.name: values.pop(item.name) for item in fields(config)}
+            return command(config=config(**given), **values)
+
+        for item in reversed(fields(config)):
+            flag = "--" + item.name.replace("_", "-")
+            kind = _click_type(hints[item.name], item.metadata["choices"])
+            default = None if item.default is MISSING or item.name in required else item.default
+            with_config = click.option(
+                f"{flag}/--no-{flag[2:]}" if hints[item.name] is bool else flag,
+                item.name,
+                type=None if hints[item.name] is bool else kind,
+                multiple=get_origin(hints[item.name]) is tuple,
+                default=default,
+                required=item.name in required,
+                show_default=default not in (None, (), "", False),
+                metavar=item.metadata["metavar"] or None,
+                help=item.metadata["help"],
+            )(with_config)
+        return with_config
+
+    return decorate
+
+
+def _click_type(hint: Any, choices: tuple[str, ...]) -> Any:
+    if choices:
+        return click.Choice(choices)
+    options = [option for option in get_args(hint) if option is not type(None)] if isinstance(hint, UnionType) else []
+    plain = options[0] if options else hint
+    if get_origin(plain) is tuple:
+        plain = get_args(plain)[0]
+    return FILE if plain is Path else plain
+
+
+@dataclass(frozen=True)
+class Output:
+    """How much a command says, and in which form."""
+
+    json: bool
+    quiet: bool
+    verbose: bool
+
+    def say(self, line: str) -> None:
+        """A line for a person on standard output."""
+        if not self.json and not self.quiet:
+            click.echo(line)
+
+    def warn(self, lines: tuple[str, ...]) -> None:
+        """Warnings go to standard error, also under --json."""
+        for line in () if self.quiet else lines:
+            click.echo(f"edgekit: warning: {line}", err=True)
+
+    def report(self, table: dict[str, Any]) -> None:
+        """The report as JSON, when it was asked for."""
+        if self.json:
+            click.echo(json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False))
+
+
+def common(command: Command) -> Command:
+    """--json, --verbose and --quiet; the command receives `output`."""
+
+    @functools.wraps(command)
+    def with_output(**values: Any) -> Any:
+        output = Output(values.pop("json"), values.pop("quiet"), values.pop("verbose"))
+        return command(output=output, **values)
+
+    for option in (
+        click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors."),
+        click.option("--verbose", "-v", is_flag=True, help="Show tracebacks."),
+        click.option("--json", is_flag=True, help="Print the report as JSON, and nothing else, on standard output."),
+    ):
+        with_output = option(with_output)
+    return with_output

@@ -1,0 +1,30 @@
+"""A progress bar on standard error, and none where that is not a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from edgekit.cli.options import Output
+from edgekit.reports import Progress, no_progress
+
+
+@contextlib.contextmanager
+def progress_bar(output: Output) -> Iterator[Progress]:
+    """Yield a callback for the stages; rich is imported only when a person is watching."""
+    if output.quiet or not sys.stderr.isatty():
+        yield no_progress
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        yield show

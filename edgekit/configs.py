@@ -1,0 +1,96 @@
+"""Every knob of every stage, written once: the command line and the recipes both read these.
+
+Frozen dataclasses of the standard library only, so that `edgekit --help` stays quick. A field's metadata holds the
+help text, the allowed values and the placeholder that the help page shows. Units stand in the names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import UsageError
+
+PRECISIONS = ("fp32", "fp16")
+BACKENDS = ("auto", "ort", "trt", "rtx")
+TARGETS = ("cpu", "rtx", "desktop", "jetpack6", "jetpack7.0", "jetpack7.2")
+
+
+def knob(default: Any, help: str, *, choices: tuple[str, ...] = (), metavar: str = "") -> Any:
+    """A config field with what the command line needs to show and check it."""
+    return field(default=default, metadata={"help": help, "choices": choices, "metavar": metavar})
+
+
+@dataclass(frozen=True)
+class Config:
+    """The base of all configs: a value outside a field's choices is a UsageError, wherever it came from."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value, choices = getattr(self, item.name), item.metadata["choices"]
+            if choices and value is not None and value not in choices:
+                raise UsageError(f"{item.name}: expected one of {', '.join(choices)}, found {value!r}")
+
+
+@dataclass(frozen=True)
+class ExportConfig(Config):
+    """torch -> ONNX."""
+
+    weights: Path | None = knob(None, "Weights to load: .safetensors, or .pt holding tensors only.", metavar="FILE")
+    opset: int = knob(20, "ONNX opset version.")
+    dynamic: tuple[str, ...] = knob((), "Leave an axis open: input:axis=name. Repeatable.", metavar="NAME:AXIS=DIM")
+    tolerance: float = knob(1e-4, "Largest |torch - onnx|, relative to the largest |torch| of that output.")
+    save_examples: bool = knob(False, "Also write the example inputs as OUT.examples.npz.")
+
+
+@dataclass(frozen=True)
+class QuantizeConfig(Config):
+    """ONNX -> ONNX at another precision."""
+
+    precision: str = knob("fp16", "The precision to compute in.", choices=PRECISIONS[1:])
+    keep_ops: tuple[str, ...] = knob((), "Operator types left in FP32. Repeatable.", metavar="OP_TYPE")
+
+
+@dataclass(frozen=True)
+class BuildConfig(Config):
+    """ONNX -> engine."""
+
+    target: str = knob("rtx", "What the engine is for.", choices=TARGETS)
+    compute_capability: tuple[str, ...] = knob((), "GPU to build for, such as 8.6. Repeatable.", metavar="X.Y")
+    shape: tuple[str, ...] = knob((), "Range of an input: name:min:opt:max, or name:shape. Repeatable.", metavar="S")
+    workspace_mib: int | None = knob(None, "Scratch memory that the engine may use, in MiB.")
+
+
+@dataclass(frozen=True)
+class ValidateConfig(Config):
+    """Is the model still the model?"""
+
+    reference: Path | None = knob(None, "The FP32 ONNX to compare with.", metavar="REF.onnx")
+    data: str | None = knob(None, "Real inputs: an .npz or a folder of pictures.", metavar="D")
+    budget: str = knob("sqnr_db>=30", "What must hold.", metavar="B")
+    recipe: str | None = knob(None, "The recipe by which pictures become inputs: a name or a file.", metavar="R")
+    samples: int = knob(64, "How many samples to judge at the most.")
+
+
+@dataclass(frozen=True)
+class DeployConfig(Config):
+    """The main job in one go. What is not given here comes from the recipe."""
+
+    target: str = knob("rtx", "What the bundle is for.", choices=TARGETS)
+    data: str | None = knob(None, "Real inputs to judge on: an .npz or a folder of pictures.", metavar="D")
+    precision: str | None = knob(None, "The precision to compute in.", choices=PRECISIONS)
+    budget: str | None = knob(None, "What must hold, such as 'sqnr_db>=30'.", metavar="B")
+    recipe: str | None = knob(None, "A recipe's name or file; else the architecture's own.", metavar="R")
+    weights: Path | None = knob(None, "Weights to load: .safetensors, or .pt holding tensors only.", metavar="FILE")
+    compute_capability: tuple[str, ...] = knob((), "GPU to build for, such as 8.6. Repeatable.", metavar="X.Y")
+    shape: tuple[str, ...] = knob((), "Range of an input: name:min:opt:max, or name:shape. Repeatable.", metavar="S")
+
+
+@dataclass(frozen=True)
+class RunConfig(Config):
+    """A bundle on real input."""
+
+    source: str = knob("", "A picture, a folder of pictures, or an .npz of inputs.", metavar="SOURCE")
+    backend: str = knob("auto", "Who computes; auto picks and says why.", choices=BACKENDS)
+    top: int = knob(1, "How many labels to show for a picture.")

@@ -1,0 +1,139 @@
+"""Calibration and evaluation data in the forms that people have it, as batches for the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from edgekit.errors import DataError, nearest
+from edgekit.preprocess import apply
+from edgekit.specs import Preprocess, TensorSpec
+
+Batch = dict[str, npt.NDArray[Any]]
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
+
+class Data(Protocol):
+    """Samples that fit a model; `what` says in a few words what they are."""
+
+    what: str
+
+    def __len__(self) -> int: ...
+
+    def read(self, start: int, stop: int) -> Batch:
+        """Samples start..stop as one batch, by input name."""
+
+
+def open_data(source: str, inputs: tuple[TensorSpec, ...], preprocess: Preprocess | None) -> Data:
+    """Open an .npz whose keys are the input names, one picture, or a folder of pictures.
+
+    Raises DataError when it does not fit the model's inputs.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise DataError(f"expected data at {source}, found nothing there")
+    if path.suffix == ".npz":
+        return ArrayData(path, inputs)
+    files = pictures(path)
+    if not files:
+        raise DataError(f"expected an .npz or pictures ({', '.join(PICTURES)}) in {source}, found none")
+    if preprocess is None:
+        raise DataError(
+            f"expected to know how pictures become the input, found no preprocessing for {source}",
+            "--recipe with a [preprocess] table, or an .npz of ready inputs",
+        )
+    return PictureData(files, preprocess, inputs, str(path))
+
+
+def batches(data: Data, size: int, limit: int) -> Iterator[Batch]:
+    """Whole batches of `size` and, where the model allows it, the rest; at most `limit` samples."""
+    total = min(len(data), limit)
+    for start in range(0, total, size):
+        yield data.read(start, min(start + size, total))
+
+
+class ArrayData:
+    """An .npz with samples along axis 0."""
+
+    def __init__(self, path: Path, inputs: tuple[TensorSpec, ...]) -> None:
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except Exception as error:  # zipfile, numpy and OS errors, all for a file that is no .npz of plain arrays
+            raise DataError(f"expected an .npz of plain arrays at {path}, found: {error}") from error
+        for name in arrays:
+            if name not in {spec.name for spec in inputs}:
+                raise DataError(f"{path}: no input {name!r}; {nearest(name, [spec.name for spec in inputs])}")
+        self._arrays = {spec.name: _fitting(path, spec, arrays) for spec in inputs}
+        counts = {name: len(array) for name, array in self._arrays.items()}
+        if len(set(counts.values())) != 1 or not all(counts.values()):
+            raise DataError(f"{path}: expected the same number of samples for every input, found {counts}")
+        self.what = f"{len(self)} samples of {path.name}"
+
+    def __len__(self) -> int:
+        return len(next(iter(self._arrays.values())))
+
+    def read(self, start: int, stop: int) -> Batch:
+        """Views, not copies."""
+        return {name: array[start:stop] for name, array in self._arrays.items()}
+
+
+class PictureData:
+    """Picture files, decoded and preprocessed when they are read."""
+
+    def __init__(
+        self, files: tuple[Path, ...], preprocess: Preprocess, inputs: tuple[TensorSpec, ...], where: str
+    ) -> None:
+        self._spec = next((spec for spec in inputs if spec.name == preprocess.input), None)
+        if self._spec is None or len(inputs) != 1:
+            names = ", ".join(spec.name for spec in inputs)
+            raise DataError(f"expected a model with the one input {preprocess.input!r} for pictures, found {names}")
+        self._files, self._preprocess = files, preprocess
+        self.what = f"{len(files)} pictures of {where}"
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def read(self, start: int, stop: int) -> Batch:
+        """float32 [N,C,crop,crop], or channels last."""
+        crop, channels = self._preprocess.crop, len(self._preprocess.mean)
+        frame = (channels, crop, crop) if self._preprocess.layout == "NCHW" else (crop, crop, channels)
+        batch = np.empty((stop - start, *frame), np.float32)
+        for row, file in enumerate(self._files[start:stop]):
+            apply(self._preprocess, read_picture(file), batch[row])
+        return {self._preprocess.input: batch}
+
+
+def pictures(path: Path) -> tuple[Path, ...]:
+    """The picture files at `path`, a file or a folder with sub-folders, sorted."""
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    return tuple(file for file in files if file.suffix.lower() in PICTURES and file.is_file())
+
+
+def read_picture(file: Path) -> npt.NDArray[np.uint8]:
+    """Decode a picture to uint8 [H,W,3] RGB, turned upright as its EXIF says."""
+    try:
+        with Image.open(file) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except Exception as error:  # Pillow's decoders raise what they like on a damaged file
+        raise DataError(f"expected a picture at {file}, found: {error}") from error
+
+
+def _fitting(path: Path, spec: TensorSpec, arrays: Batch) -> npt.NDArray[Any]:
+    if spec.name not in arrays:
+        raise DataError(f"{path}: expected an array {spec.name!r}, found {', '.join(arrays) or 'none'}")
+    array = arrays[spec.name]
+    # Samples stand along axis 0, however many the model takes at once.
+    per_sample = TensorSpec(spec.name, spec.dtype, ("N", *spec.shape[1:]))
+    try:
+        per_sample.check(str(array.dtype), array.shape)
+    except Exception as error:
+        raise DataError(f"{path}: {error}") from error
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError(f"{path}: expected finite numbers in {spec.name!r}, found NaN or Inf")
+    return array

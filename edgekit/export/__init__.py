@@ -1,0 +1,163 @@
+"""torch -> ONNX, proved against torch at a second batch and a second length."""
+
+from __future__ import annotations
+
+import collections
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from edgekit.configs import ExportConfig
+from edgekit.errors import ExportError
+from edgekit.export.axes import Axes, at_least_two, dynamic_axes, resized
+from edgekit.export.dynamo import export_dynamo, output_names
+from edgekit.export.parity import Difference, check_parity
+from edgekit.export.source import load_network
+from edgekit.files import written_aside
+from edgekit.models import ARCHITECTURES
+from edgekit.models.network import Network
+from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
+
+__all__ = ["ExportReport", "examples_file", "export"]
+
+_STEPS = 3
+
+
+@dataclass(frozen=True)
+class ExportReport(StageReport):
+    """What was exported and how far it is from torch."""
+
+    model: str
+    opset: int
+    inputs: dict[str, list[int | str]]
+    outputs: list[str]
+    ops: dict[str, int]
+    bytes: int
+    parity: list[Difference]
+    examples_are: str
+
+
+def export(
+    model: str, out: Path, config: ExportConfig = ExportConfig(), progress: Progress = no_progress
+) -> ExportReport:
+    """Export `model` (an architecture, `module:callable` or `path/file.py:callable`) to the ONNX file `out`.
+
+    The file carries edgekit's metadata: architecture, task, labels, and the range of every open axis. Raises
+    ModelError, UsageError, ExportError or OutputError; then nothing is written.
+    """
+    watch = Stopwatch()
+    with written_aside(out) as partial:
+        progress(f"loading {model}", 0, _STEPS)
+        network = load_network(model, config.weights)
+        axes = dynamic_axes(network.examples, config.dynamic)
+        examples = at_least_two(network.examples, axes)
+        with torch.no_grad():
+            outputs = output_names(network.outputs, _call(network.module, examples))
+        inputs = network.inputs or tuple(examples)
+        progress("exporting", 1, _STEPS)
+        proto = export_dynamo(network.module, examples, axes, (inputs, outputs), config.opset)
+        warnings = [*_fixed_axes(proto, inputs, axes, config.dynamic), *_untrained(model, network)]
+        _add_metadata(proto, model, network, examples, axes)
+        serialized = proto.SerializeToString()
+        progress("comparing with torch at a second batch and length", 2, _STEPS)
+        differences = check_parity(serialized, network.module, _cases(examples, axes), inputs, config.tolerance)
+        warnings += [
+            f"output {name!r} is constant: parity proves nothing about it"
+            for name in outputs
+            if all(difference.constant for difference in differences if difference.output == name)
+        ]
+        partial.write_bytes(serialized)
+    if config.save_examples:
+        _save_examples(out, dict(zip(inputs, examples.values(), strict=True)))
+    progress("exported", _STEPS, _STEPS)
+    report = ExportReport(
+        path=out,
+        seconds=watch.seconds(),
+        peak_rss_mib=peak_rss_mib(),
+        warnings=tuple(warnings),
+        model=model,
+        opset=config.opset,
+        inputs={value.name: _dims(value) for value in proto.graph.input},
+        outputs=list(outputs),
+        ops=dict(collections.Counter(node.op_type for node in proto.graph.node).most_common()),
+        bytes=len(serialized),
+        parity=differences,
+        examples_are=network.examples_are,
+    )
+    report.write()
+    return report
+
+
+def examples_file(out: Path) -> Path:
+    """Where `save_examples` puts the example inputs of an export to `out`."""
+    return out.with_name(out.name + ".examples.npz")
+
+
+def _call(module: torch.nn.Module, examples: dict[str, torch.Tensor]) -> object:
+    try:
+        return module(**examples)
+    except Exception as error:
+        shapes = {name: list(value.shape) for name, value in examples.items()}
+        raise ExportError(
+            f"expected {type(module).__name__}.forward to accept the example inputs {shapes}, "
+            f"found {type(error).__name__}: {str(error)[:300]}"
+        ) from error
+
+
+def _cases(examples: dict[str, torch.Tensor], axes: Axes) -> list[dict[str, torch.Tensor]]:
+    """The examples, and inputs at sizes that the exporter did not see: one more in the batch, three more in time."""
+    sizes = _sizes(examples, axes)
+    larger = {dim: size + (1 if dim == "batch" else 3) for dim, size in sizes.items()}
+    single = {dim: 1 if dim == "batch" else size for dim, size in sizes.items()}
+    return [examples, resized(examples, axes, larger), resized(examples, axes, single)]
+
+
+def _sizes(examples: dict[str, torch.Tensor], axes: Axes) -> dict[str, int]:
+    return {dim: examples[name].shape[axis] for name, dims in axes.items() for axis, dim in dims.items()}
+
+
+def _fixed_axes(proto: onnx.ModelProto, inputs: tuple[str, ...], axes: Axes, asked: tuple[str, ...]) -> list[str]:
+    """Warn of a time axis that the module itself fixes; a fixed batch or an asked axis is an error."""
+    warnings = []
+    by_name = {value.name: value for value in proto.graph.input}
+    for onnx_name, (name, dims) in zip(inputs, axes.items(), strict=True):
+        for axis, dim in dims.items():
+            size = _dims(by_name[onnx_name])[axis]
+            if isinstance(size, str):
+                continue
+            if dim == "batch" or any(text.startswith(f"{name}:{axis}=") for text in asked):
+                raise ExportError(f"expected axis {axis} of input {onnx_name!r} to stay open, found it fixed at {size}")
+            warnings.append(f"axis {axis} of input {onnx_name!r} is fixed at {size} by the module")
+    return warnings
+
+
+def _untrained(model: str, network: Network) -> list[str]:
+    return [] if network.trained else [f"{model} has no --weights: its weights are seeded random numbers"]
+
+
+def _add_metadata(
+    proto: onnx.ModelProto, model: str, network: Network, examples: dict[str, torch.Tensor], axes: Axes
+) -> None:
+    """Batches run from 1 to 8, other open axes to four times the example, tuned for the example's own size."""
+    sizes = _sizes(examples, axes)
+    ranges = {dim: [1, 1, 8] if dim == "batch" else [1, size, 4 * size] for dim, size in sizes.items()}
+    metadata = {"edgekit.ranges": json.dumps(ranges)}
+    if model in ARCHITECTURES:
+        metadata |= {"edgekit.architecture": model, "edgekit.task": ARCHITECTURES[model].task}
+    if network.labels:
+        metadata["edgekit.labels"] = json.dumps(network.labels)
+    onnx.helper.set_model_props(proto, metadata)
+
+
+def _save_examples(out: Path, examples: dict[str, torch.Tensor]) -> None:
+    with written_aside(examples_file(out)) as partial, partial.open("wb") as file:
+        # The type stub takes every keyword for `allow_pickle`.
+        np.savez(file, **{name: value.numpy() for name, value in examples.items()})  # type: ignore[arg-type]
+
+
+def _dims(value: onnx.ValueInfoProto) -> list[int | str]:
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]

