@@ -34,9 +34,7 @@ def open_data(source: str, inputs: tuple[TensorSpec, ...], preprocess: Preproces
 
     Raises DataError when it does not fit the model's inputs.
     """
-    path = Path(source)
-    if not path.exists():
-        raise DataError(f"expected data at {source}, found nothing there")
+    path = check_there(source)
     if path.suffix == ".npz":
         return ArrayData(path, inputs)
     files = pictures(path)
@@ -48,6 +46,14 @@ def open_data(source: str, inputs: tuple[TensorSpec, ...], preprocess: Preproces
             "--recipe with a [preprocess] table, or an .npz of ready inputs",
         )
     return PictureData(files, preprocess, inputs, str(path))
+
+
+def check_there(source: str) -> Path:
+    """The data's path; DataError when nothing is there. Cheap: asked before long work."""
+    path = Path(source)
+    if not path.exists():
+        raise DataError(f"expected data at {source}, found nothing there")
+    return path
 
 
 def batches(data: Data, size: int, limit: int) -> Iterator[Batch]:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit import __version__
+from edgekit.budget import parse_budget
 from edgekit.build import BuildReport, build, check_buildable
 from edgekit.build.profiles import shape_ranges
 from edgekit.bundle import Contents, EngineEntry, Manifest, ModelEntry, pack
 from edgekit.configs import BuildConfig, DeployConfig, ExportConfig, QuantizeConfig, ValidateConfig
+from edgekit.data import check_there
 from edgekit.device import find_gpus
 from edgekit.errors import ShapeError, UsageError
 from edgekit.files import json_bytes
@@ -67,8 +69,7 @@ def deploy(
     """
     watch = Stopwatch()
     plan = _plan(model, out, config)
-    # Minutes of exporting for a target that cannot be built here would be wasted.
-    check_buildable(_build_config(plan))
+    _check_beforehand(plan)
     source = _source(model, plan, progress)
     ready = _quantized(source, plan, progress)
     engine = _engine(ready, plan, progress)
@@ -105,6 +106,14 @@ def _plan(model: str, out: Path, config: DeployConfig) -> _Plan:
         name = architecture if architecture in recipe_names() else None
     recipe = load_recipe(name) if name else Recipe()
     return _Plan(config, recipe, name, config.precision or recipe.quantize.precision, out / "stages")
+
+
+def _check_beforehand(plan: _Plan) -> None:
+    """What can be known to be wrong now would waste minutes of exporting."""
+    check_buildable(_build_config(plan))
+    parse_budget(plan.config.budget or plan.recipe.validate.budget)
+    if plan.config.data is not None:
+        check_there(plan.config.data)
 
 
 def _source(model: str, plan: _Plan, progress: Progress) -> _Source:

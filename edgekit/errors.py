@@ -19,7 +19,6 @@ Codes 3, 4 and 5 are verdicts, not errors: see `edgekit.validate`. 130 is an int
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -94,6 +93,8 @@ class IntegrityError(EdgekitError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `did you mean 'a' or 'b'?`, or the full list when nothing is near."""
+    import difflib  # only when something is wrong
+
     candidates = sorted(known)
     close = difflib.get_close_matches(name, candidates, n=3, cutoff=0.5)
     if close:

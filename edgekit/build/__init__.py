@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from edgekit.build.flavour import Flavour, load_flavour
 from edgekit.build.profiles import shape_ranges
 from edgekit.build.watching import Layer, Watcher
@@ -17,7 +15,7 @@ from edgekit.device import find_gpus
 from edgekit.errors import BuildError
 from edgekit.files import written_aside
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
-from edgekit.rewrite.reading import graph_inputs, metadata, read_onnx
+from edgekit.rewrite.reading import graph_inputs, metadata, read_onnx_file
 from edgekit.specs import ShapeRange
 from edgekit.targets import target
 
@@ -53,10 +51,10 @@ def build(
     kind = target(config.target)
     check_buildable(config)
     with written_aside(out) as partial:
-        model = read_onnx(source)
-        ranges = shape_ranges(graph_inputs(model), config.shape, metadata(model, "ranges") or {})
+        found = read_onnx_file(source)
+        ranges = shape_ranges(graph_inputs(found.model), config.shape, metadata(found.model, "ranges") or {})
         on_cpu = kind.flavour == "ort"
-        made = _built_for_cpu(source) if on_cpu else _built_by_tensorrt(model, ranges, config, progress)
+        made = _built_for_cpu(source) if on_cpu else _built_by_tensorrt(found.serialized, ranges, config, progress)
         partial.write_bytes(made.engine)
     report = BuildReport(
         path=out,
@@ -69,7 +67,7 @@ def build(
         version=made.version,
         compute_capabilities=made.compute_capabilities,
         shapes=tuple(map(str, ranges)),
-        bytes=len(made.engine),
+        bytes=made.engine.nbytes,
         sha256=hashlib.sha256(made.engine).hexdigest(),
         layers=made.layers,
     )
@@ -87,7 +85,7 @@ def check_buildable(config: BuildConfig) -> None:
 
 @dataclass(frozen=True)
 class _Built:
-    engine: bytes
+    engine: memoryview
     version: str
     compute_capabilities: tuple[str, ...] = ()
     layers: tuple[Layer, ...] = ()
@@ -106,12 +104,10 @@ def _built_for_cpu(source: Path) -> _Built:
         onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BuildError(f"onnxruntime refuses {source}: {str(error).strip().splitlines()[0][:300]}") from error
-    return _Built(engine, onnxruntime.__version__)
+    return _Built(memoryview(engine), onnxruntime.__version__)
 
 
-def _built_by_tensorrt(
-    model: onnx.ModelProto, ranges: tuple[ShapeRange, ...], config: BuildConfig, progress: Progress
-) -> _Built:
+def _built_by_tensorrt(model: bytes, ranges: tuple[ShapeRange, ...], config: BuildConfig, progress: Progress) -> _Built:
     flavour = load_flavour(target(config.target), config.compute_capability)
     trt = flavour.trt
     watcher = Watcher(trt, progress)
@@ -136,7 +132,7 @@ def _built_by_tensorrt(
     if engine is None:
         raise BuildError(f"{flavour.name} {flavour.version} could not build the model: {watcher.reason()}")
     return _Built(
-        engine=bytes(engine),
+        engine=memoryview(engine),
         version=flavour.version,
         compute_capabilities=_built_for(config),
         layers=watcher.layers,
@@ -157,8 +153,8 @@ def _builder(flavour: Flavour, watcher: Watcher) -> Any:
         raise BuildError(f"{flavour.name} {flavour.version} could not start here: {watcher.reason()}") from error
 
 
-def _parse(parser: Any, model: onnx.ModelProto) -> None:
-    if parser.parse(model.SerializeToString()):
+def _parse(parser: Any, model: bytes) -> None:
+    if parser.parse(model):
         return
     found = parser.get_error(0) if parser.num_errors else None
     if found is None:

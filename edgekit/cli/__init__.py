@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -25,6 +25,10 @@ COMMANDS = {
 _INTERRUPTED = 130
 
 
+class _Interrupted(Exception):
+    """Ctrl-C inside a command."""
+
+
 class Commands(click.Group):
     """Finds a sub-command in the module of the same name."""
 
@@ -38,6 +42,13 @@ class Commands(click.Group):
             return None
         command: click.Command = import_module(f"edgekit.cli.{name.replace('-', '_')}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Keep Ctrl-C from click, which would print an empty line of its own."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing one of them."""
@@ -67,7 +78,7 @@ def _exit_code(arguments: list[str]) -> int:
     except click.ClickException as error:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "edgekit"
         return _fail(f"{' '.join(error.format_message().split())}; next: {command} --help", error.exit_code, verbose)
-    except (KeyboardInterrupt, click.Abort):
+    except (_Interrupted, KeyboardInterrupt, click.Abort):
         return _fail("interrupted", _INTERRUPTED, False)
     except BrokenPipeError:
         return 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -31,15 +31,15 @@ def knobs(config: type[Config], *, required: tuple[str, ...] = ()) -> Callable[[
         for item in reversed(fields(config)):
             flag = "--" + item.name.replace("_", "-")
             kind = _click_type(hints[item.name], item.metadata["choices"])
-            default = None if item.default is MISSING or item.name in required else item.default
+            # click takes a default of None for a value that was given.
+            wanted = {"required": True} if item.name in required else {"default": item.default}
             with_config = click.option(
                 f"{flag}/--no-{flag[2:]}" if hints[item.name] is bool else flag,
                 item.name,
                 type=None if hints[item.name] is bool else kind,
                 multiple=get_origin(hints[item.name]) is tuple,
-                default=default,
-                required=item.name in required,
-                show_default=default not in (None, (), "", False),
+                show_default=wanted.get("default") not in (None, (), "", False),
+                **wanted,
                 metavar=item.metadata["metavar"] or None,
                 help=item.metadata["help"],
             )(with_config)

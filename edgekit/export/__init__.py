@@ -6,6 +6,7 @@ import collections
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,8 +14,8 @@ import torch
 
 from edgekit.configs import ExportConfig
 from edgekit.errors import ExportError
-from edgekit.export.axes import Axes, at_least_two, dynamic_axes, resized
-from edgekit.export.dynamo import export_dynamo, output_names
+from edgekit.export.axes import Axes, at_least_two, dynamic_axes, parse_dynamic, resized
+from edgekit.export.dynamo import axes_found_fixed, export_dynamo, output_names
 from edgekit.export.parity import Difference, check_parity
 from edgekit.export.source import load_network
 from edgekit.files import written_aside
@@ -55,12 +56,12 @@ def export(
         network = load_network(model, config.weights)
         axes = dynamic_axes(network.examples, config.dynamic)
         examples = at_least_two(network.examples, axes)
-        with torch.no_grad():
-            outputs = output_names(network.outputs, _call(network.module, examples))
         inputs = network.inputs or tuple(examples)
+        with torch.no_grad():
+            outputs = output_names(network.outputs, _call(network.module, examples), inputs)
         progress("exporting", 1, _STEPS)
-        proto = export_dynamo(network.module, examples, axes, (inputs, outputs), config.opset)
-        warnings = [*_fixed_axes(proto, inputs, axes, config.dynamic), *_untrained(model, network)]
+        proto, fixed = _export_open(network.module, examples, axes, (inputs, outputs), config)
+        warnings = [*fixed, *_untrained(model, network)]
         _add_metadata(proto, model, network, examples, axes)
         serialized = proto.SerializeToString()
         progress("comparing with torch at a second batch and length", 2, _STEPS)
@@ -120,19 +121,43 @@ def _sizes(examples: dict[str, torch.Tensor], axes: Axes) -> dict[str, int]:
     return {dim: examples[name].shape[axis] for name, dims in axes.items() for axis, dim in dims.items()}
 
 
-def _fixed_axes(proto: onnx.ModelProto, inputs: tuple[str, ...], axes: Axes, asked: tuple[str, ...]) -> list[str]:
-    """Warn of a time axis that the module itself fixes; a fixed batch or an asked axis is an error."""
+def _export_open(
+    module: torch.nn.Module,
+    examples: dict[str, torch.Tensor],
+    axes: Axes,
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+    config: ExportConfig,
+) -> tuple[Any, list[str]]:
+    """Export with the axes open; a time axis that the module itself fixes is closed (in `axes` too) and told of.
+
+    Only the time axis is a guess of ours: a batch or an asked axis that does not stay open is an ExportError.
+    """
+    guessed = {(name, 1) for name, dims in axes.items() if dims.get(1, "").endswith("time")}
+    guessed -= {(name, axis) for name, axis, _ in map(parse_dynamic, config.dynamic)}
     warnings = []
+    while True:
+        try:
+            proto = export_dynamo(module, examples, axes, names, config.opset)
+        except ExportError as error:
+            fixed = axes_found_fixed(error) & guessed
+            if not fixed:
+                raise
+            for name, axis in sorted(fixed):
+                del axes[name][axis]
+                warnings.append(f"axis {axis} of input {name!r} is fixed at {examples[name].shape[axis]} by the module")
+            guessed -= fixed
+        else:
+            _check_open(proto, names[0], axes)
+            return proto, warnings
+
+
+def _check_open(proto: onnx.ModelProto, inputs: tuple[str, ...], axes: Axes) -> None:
     by_name = {value.name: value for value in proto.graph.input}
-    for onnx_name, (name, dims) in zip(inputs, axes.items(), strict=True):
-        for axis, dim in dims.items():
+    for onnx_name, dims in zip(inputs, axes.values(), strict=True):
+        for axis in dims:
             size = _dims(by_name[onnx_name])[axis]
-            if isinstance(size, str):
-                continue
-            if dim == "batch" or any(text.startswith(f"{name}:{axis}=") for text in asked):
+            if not isinstance(size, str):
                 raise ExportError(f"expected axis {axis} of input {onnx_name!r} to stay open, found it fixed at {size}")
-            warnings.append(f"axis {axis} of input {onnx_name!r} is fixed at {size} by the module")
-    return warnings
 
 
 def _untrained(model: str, network: Network) -> list[str]:

@@ -23,20 +23,21 @@ def dynamic_axes(examples: dict[str, torch.Tensor], asked: tuple[str, ...]) -> A
             dim = "time" if time_lengths.setdefault("time", value.shape[1]) == value.shape[1] else f"{name}_time"
             axes[name][1] = dim
     for text in asked:
-        name, axis, dim = _parse(text, examples)
+        name, axis, dim = parse_dynamic(text)
+        if name not in examples:
+            raise UsageError(f"--dynamic {text}: no input {name!r}; {nearest(name, examples)}")
+        if axis >= examples[name].dim():
+            raise UsageError(f"--dynamic {text}: expected an axis of {name} below {examples[name].dim()}, found {axis}")
         axes[name][axis] = dim
     return axes
 
 
-def _parse(text: str, examples: dict[str, torch.Tensor]) -> tuple[str, int, str]:
+def parse_dynamic(text: str) -> tuple[str, int, str]:
+    """Read `input:axis=name`."""
     left, _, dim = text.partition("=")
     name, _, axis = left.rpartition(":")
     if not (name and axis.isdecimal() and dim.isidentifier()):
         raise UsageError(f"expected --dynamic as name:axis=dim, found {text!r}", "--dynamic image:2=height")
-    if name not in examples:
-        raise UsageError(f"--dynamic {text}: no input {name!r}; {nearest(name, examples)}")
-    if int(axis) >= examples[name].dim():
-        raise UsageError(f"--dynamic {text}: expected an axis of {name} below {examples[name].dim()}, found {axis}")
     return name, int(axis), dim
 
 

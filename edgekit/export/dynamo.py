@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -14,9 +15,15 @@ import torch
 from edgekit.errors import ExportError
 from edgekit.export.axes import Axes
 
+# "tracing inferred a static shape of 4 for dimension inputs['x'].shape[1]"
+_FIXED = re.compile(r"static shape of \d+ for dimension inputs\['([^']+)'\]\.shape\[(\d+)\]")
 
-def output_names(network_outputs: tuple[str, ...], made: Any) -> tuple[str, ...]:
-    """Name the outputs after what forward returned: a tensor, a tuple of tensors, or a dict of tensors."""
+
+def output_names(network_outputs: tuple[str, ...], made: Any, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the outputs after what forward returned: a tensor, a tuple of tensors, or a dict of tensors.
+
+    ONNX has one space of names: a dict key that is also an input's name gets `_out` behind it.
+    """
     names: tuple[str, ...] = ()
     tensors: list[Any] = []
     if isinstance(made, torch.Tensor):
@@ -29,7 +36,7 @@ def output_names(network_outputs: tuple[str, ...], made: Any) -> tuple[str, ...]
         raise ExportError(f"expected forward to return a tensor, a tuple or a dict of tensors, found {_shape_of(made)}")
     if network_outputs and len(network_outputs) != len(names):
         raise ExportError(f"expected {len(network_outputs)} outputs, found {len(names)}")
-    return network_outputs or names
+    return network_outputs or tuple(f"{name}_out" if name in inputs else name for name in names)
 
 
 def export_dynamo(
@@ -66,11 +73,21 @@ def export_dynamo(
 
 
 def reason(error: BaseException) -> str:
-    """The innermost cause's first telling line: torch wraps a short reason in pages of advice."""
+    """The innermost cause's first telling lines: torch wraps a short reason in pages of advice."""
+    cause = _innermost(error)
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return f"{type(cause).__name__}: {' '.join(lines[:2])[:300] or 'no reason given'}"
+
+
+def axes_found_fixed(error: BaseException) -> set[tuple[str, int]]:
+    """(input, axis) pairs that torch.export found to be fixed by the module although they were to stay open."""
+    return {(name, int(axis)) for name, axis in _FIXED.findall(str(_innermost(error)))}
+
+
+def _innermost(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no reason given'}"
+    return error
 
 
 @contextlib.contextmanager

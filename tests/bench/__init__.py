@@ -1,0 +1,1 @@
+"""Ratios against peers, measured side by side; run by `make bench`, never by `make test`."""

@@ -1,0 +1,217 @@
+"""torch -> ONNX: right at sizes that the export never saw, and refused where it would be wrong."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgekit.configs import ExportConfig  # noqa: E402
+from edgekit.errors import ExportError, ModelError, UsageError  # noqa: E402
+from edgekit.export import examples_file, export  # noqa: E402
+from edgekit.export.axes import dynamic_axes  # noqa: E402
+
+NETS = textwrap.dedent("""
+    import torch
+
+    class Series(torch.nn.Module):
+        '''Pools over time: x [N,T,3] float, and a token [N,T] int.'''
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed = torch.nn.Embedding(7, 3)
+            self.dense = torch.nn.Linear(3, 2)
+        def forward(self, x, token):
+            return self.dense(x + self.embed(token)), x.mean(1)
+
+    class Bakes(torch.nn.Module):
+        '''Uses the example's length as a Python number inside data.'''
+        def forward(self, x):
+            return x * torch.tensor(float(x.shape[1]))
+
+    class OneBatch(torch.nn.Module):
+        '''Works for a batch of 2 only.'''
+        def forward(self, x):
+            return x + torch.ones(2, 6)
+
+    class Constant(torch.nn.Module):
+        def forward(self, x):
+            return x * 0
+
+    class Nested(torch.nn.Module):
+        def forward(self, x):
+            return [[x]]
+
+    class Position(torch.nn.Module):
+        '''Fixes its length, as a ViT's position embedding does.'''
+        def __init__(self):
+            super().__init__()
+            self.table = torch.nn.Parameter(torch.ones(4, 3))
+        def forward(self, x):
+            return x + self.table
+
+    def series(): return Series(), {"x": torch.randn(1, 5, 3), "token": torch.arange(5)[None] % 7}
+    def bakes(): return Bakes(), {"x": torch.ones(2, 5, 3)}
+    def one_batch(): return OneBatch(), {"x": torch.ones(2, 6)}
+    def constant(): return Constant(), {"x": torch.randn(2, 6)}
+    def nested(): return Nested(), {"x": torch.randn(2, 6)}
+    def position(): return Position(), {"x": torch.randn(2, 4, 3)}
+    def picture(): return torch.nn.Conv2d(3, 2, 3), {"input": torch.randn(1, 3, 8, 8)}
+    def raises(): return torch.nn.Linear(5, 2), {"input": torch.randn(1, 4)}
+""")
+
+
+@pytest.fixture
+def nets(tmp_path) -> Path:
+    (tmp_path / "nets.py").write_text(NETS)
+    return tmp_path / "nets.py"
+
+
+def made_by_onnxruntime(path: Path, **feeds) -> list[np.ndarray]:
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, feeds)
+
+
+def test_batch_and_time_stay_open(nets, tmp_path):
+    """The example had a batch of 1 and five steps; the oracle is torch at others, 1 included."""
+    report = export(f"{nets}:series", tmp_path / "m.onnx", ExportConfig(save_examples=True))
+    assert report.inputs == {"x": ["batch", "time", 3], "token": ["batch", "time"]}
+    assert report.outputs == ["output_0", "output_1"]
+    space: dict[str, object] = {}
+    exec(NETS, space)
+    module = space["Series"]()
+    for batch, time in [(1, 1), (3, 37), (5, 2)]:
+        x, token = torch.randn(batch, time, 3), torch.randint(0, 7, (batch, time))
+        with torch.no_grad():
+            wanted = module(x, token)
+        found = made_by_onnxruntime(report.path, x=x.numpy(), token=token.numpy())
+        for want, got in zip(wanted, found, strict=True):
+            np.testing.assert_allclose(got, want.numpy(), atol=1e-5)
+    with np.load(examples_file(report.path)) as archive:
+        assert {name: archive[name].shape for name in archive.files} == {"x": (2, 5, 3), "token": (2, 5)}
+
+
+def test_the_report_stands_beside_and_the_model_knows_its_ranges(nets, tmp_path):
+    report = export(f"{nets}:series", tmp_path / "m.onnx")
+    table = json.loads((tmp_path / "m.onnx.json").read_text())
+    assert table["stage"] == "export"
+    assert len(table["parity"]) == 6
+    assert {tuple(item["shapes"]["x"]) for item in table["parity"]} == {(2, 5, 3), (3, 8, 3), (1, 5, 3)}
+    onnx = pytest.importorskip("onnx")
+    props = {item.key: item.value for item in onnx.load(report.path).metadata_props}
+    assert json.loads(props["edgekit.ranges"]) == {"batch": [1, 1, 8], "time": [1, 5, 20]}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("one_batch", "static shape of 2 for dimension inputs['x'].shape[0]"),
+        ("nested", "expected forward to return a tensor, a tuple or a dict of tensors, found list of list"),
+        ("raises", "expected Linear.forward to accept the example inputs {'input': [2, 4]}"),
+    ],
+)
+def test_what_cannot_be_right_is_refused(nets, tmp_path, name, says):
+    with pytest.raises(ExportError) as error:
+        export(f"{nets}:{name}", tmp_path / "m.onnx")
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_a_length_baked_into_the_graph_does_not_pass(nets, tmp_path):
+    """Either torch keeps the length open and the numbers are right, or the export is refused: never silently wrong."""
+    try:
+        export(f"{nets}:bakes", tmp_path / "m.onnx")
+    except ExportError:
+        assert not (tmp_path / "m.onnx").exists()
+        return
+    x = np.ones((1, 9, 3), np.float32)
+    np.testing.assert_allclose(made_by_onnxruntime(tmp_path / "m.onnx", x=x)[0], 9 * x)
+
+
+def test_parity_bites(nets, tmp_path, monkeypatch):
+    """An exporter that changed the numbers is caught, and nothing is left behind."""
+    import edgekit.export as room
+
+    exported = room.export_dynamo
+
+    def wrong(module, *rest):
+        with torch.no_grad():
+            module.bias += 1e-2
+        made = exported(module, *rest)
+        with torch.no_grad():
+            module.bias -= 1e-2
+        return made
+
+    monkeypatch.setattr(room, "export_dynamo", wrong)
+    with pytest.raises(ExportError, match="expected output 'output' within"):
+        export(f"{nets}:picture", tmp_path / "m.onnx")
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".py" and path.is_file()] == []
+
+
+def test_a_constant_output_and_a_fixed_length_are_said(nets, tmp_path):
+    assert "output 'output' is constant" in export(f"{nets}:constant", tmp_path / "c.onnx").warnings[0]
+    report = export(f"{nets}:position", tmp_path / "p.onnx")
+    assert report.warnings == ("axis 1 of input 'x' is fixed at 4 by the module",)
+
+
+def test_picture_axes_open_when_asked(nets, tmp_path):
+    asked = ExportConfig(dynamic=("input:2=height", "input:3=width"))
+    report = export(f"{nets}:picture", tmp_path / "m.onnx", asked)
+    assert report.inputs == {"input": ["batch", 3, "height", "width"]}
+    assert made_by_onnxruntime(report.path, input=np.ones((4, 3, 11, 20), np.float32))[0].shape == (4, 2, 9, 18)
+
+
+def test_two_lengths_get_two_names():
+    examples = {"source": torch.zeros(2, 5, 3), "target": torch.zeros(2, 4, dtype=torch.int64)}
+    assert dynamic_axes(examples, ()) == {
+        "source": {0: "batch", 1: "time"},
+        "target": {0: "batch", 1: "target_time"},
+    }
+
+
+@pytest.mark.parametrize("text", ["input", "input:2", "input:x=h", "inpt:1=h", "input:7=h", "input:2=not a name"])
+def test_a_malformed_dynamic_is_refused(nets, tmp_path, text):
+    with pytest.raises(UsageError):
+        export(f"{nets}:picture", tmp_path / "m.onnx", ExportConfig(dynamic=(text,)))
+
+
+def test_weights_load_from_tensors_only(nets, tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    state = {"weight": torch.full((2, 3, 3, 3), 0.5), "bias": torch.zeros(2)}
+    torch.save(state, tmp_path / "w.pt")
+    safetensors.save_file(state, tmp_path / "w.safetensors")
+    x = np.ones((1, 3, 8, 8), np.float32)
+    for name in ("w.pt", "w.safetensors"):
+        report = export(f"{nets}:picture", tmp_path / "m.onnx", ExportConfig(weights=tmp_path / name))
+        np.testing.assert_allclose(made_by_onnxruntime(report.path, input=x)[0], 13.5, rtol=1e-6)
+
+
+class Hostile:
+    """Unpickling this would run code."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("owned"),))
+
+
+def test_weights_that_would_run_code_are_refused(nets, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"weight": Hostile()}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match="expected weights for Conv2d"):
+        export(f"{nets}:picture", tmp_path / "m.onnx", ExportConfig(weights=tmp_path / "w.pt"))
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.slow  # a full-size network
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_resnets(name, tmp_path):
+    report = export(name, tmp_path / "m.onnx")
+    assert report.inputs == {"image": ["batch", 3, 224, 224]}
+    assert report.warnings == (f"{name} has no --weights: its weights are seeded random numbers",)
+    assert max(item.largest_relative for item in report.parity) < 1e-4
+    assert not any(item.constant for item in report.parity)

@@ -1,0 +1,181 @@
+"""The Session on onnxruntime: names, shapes, views, threads and honesty about who computes."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from edgekit.bundle import Manifest
+from edgekit.errors import EdgekitError, IntegrityError, SessionError, ShapeError, TargetError
+from edgekit.runtime import Session
+
+
+def expected_logits(onnx: Path, image: np.ndarray) -> np.ndarray:
+    """The oracle: onnxruntime's plain `run` at its default settings."""
+    session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
+    return session.run(["logits"], {"image": image})[0]
+
+
+def pictures(count: int) -> np.ndarray:
+    return np.random.default_rng(count).normal(size=(count, 3, 8, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 8])
+def test_run_follows_the_batch(small_bundle, small_onnx, batch):
+    image = pictures(batch)
+    with Session.open(small_bundle) as session:
+        np.testing.assert_allclose(
+            session.run({"image": image})["logits"], expected_logits(small_onnx, image), rtol=1e-5
+        )
+
+
+def test_opens_at_the_opt_shape_and_runs_in_place(small_bundle, small_onnx):
+    image = pictures(1)
+    with Session.open(small_bundle) as session:
+        bound = session.input("image")
+        assert bound.shape == (1, 3, 8, 8)
+        bound[...] = image
+        timing = session.execute()
+        assert timing.end_ns > timing.start_ns
+        view = session.output("logits")
+        first = view.copy()
+        np.testing.assert_allclose(first, expected_logits(small_onnx, image), rtol=1e-5)
+        bound[...] = 0
+        session.execute()
+        assert session.output("logits") is view
+        assert not np.array_equal(view, first), "an output is a view of the last run"
+
+
+def test_run_returns_copies(small_bundle):
+    with Session.open(small_bundle) as session:
+        first = session.run({"image": pictures(1)})["logits"]
+        kept = first.copy()
+        session.run({"image": pictures(1) + 1})
+        np.testing.assert_array_equal(first, kept)
+
+
+def test_submit_and_wait(small_bundle):
+    with Session.open(small_bundle) as session:
+        session.input("image")[...] = 1
+        ticket = session.submit()
+        assert session.wait(ticket, timeout=5).start_ns == ticket.start_ns
+
+
+@pytest.mark.parametrize(
+    ("feeds", "says"),
+    [
+        ({}, "expected inputs image, found no 'image'"),
+        ({"imag": pictures(1)}, "did you mean 'image'?"),
+        ({"image": pictures(1), "extra": pictures(1)}, "expected one of image, found 'extra'"),
+        ({"image": pictures(1).astype(np.float64)}, "expected float32[batch, 3, 8, 8], found float64[1, 3, 8, 8]"),
+        ({"image": pictures(1)[0]}, "expected float32[batch, 3, 8, 8], found float32[3, 8, 8]"),
+        ({"image": pictures(1).transpose(0, 2, 3, 1)}, "found float32[1, 8, 8, 3]"),
+        ({"image": pictures(9)}, "expected batch in 1..8, the range of the bundle, found 9"),
+    ],
+)
+def test_says_what_was_wrong(small_bundle, feeds, says):
+    with Session.open(small_bundle) as session, pytest.raises(ShapeError) as error:
+        session.run(feeds)
+    assert says in str(error.value)
+
+
+def test_belongs_to_one_thread(small_bundle):
+    caught: list[BaseException] = []
+
+    def elsewhere() -> None:
+        try:
+            session.execute()
+        except SessionError as error:
+            caught.append(error)
+
+    with Session.open(small_bundle) as session:
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        session.execute()
+    assert "thread" in str(caught[0])
+
+
+def test_a_closed_session_says_so_and_closes_twice(small_bundle):
+    session = Session.open(small_bundle)
+    session.close()
+    session.close()
+    with pytest.raises(SessionError, match="found it closed"):
+        session.execute()
+
+
+def test_health_names_the_backend_and_why(small_bundle):
+    with Session.open(small_bundle) as session:
+        session.warmup(2)
+        assert session.health() == {"backend": "ort", "device": "cpu", "reason": "the bundle has no engine", "runs": 2}
+
+
+def test_a_bundle_without_an_engine_refuses_the_engine_backends(small_bundle):
+    for backend in ("trt", "rtx"):
+        with pytest.raises(TargetError, match="expected an engine"):
+            Session.open(small_bundle, backend)
+    with pytest.raises(SessionError, match="expected backend auto, ort, trt or rtx"):
+        Session.open(small_bundle, "cuda")
+
+
+def test_no_labels_and_no_preprocessing_are_said(small_bundle):
+    with Session.open(small_bundle) as session:
+        with pytest.raises(SessionError, match="image preprocessing"):
+            session.preprocess(np.zeros((8, 8, 3), np.uint8))
+        with pytest.raises(SessionError, match="labels"):
+            session.postprocess()
+
+
+def test_one_changed_byte_is_refused_before_onnxruntime_sees_it(small_bundle, tmp_path, monkeypatch):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(small_bundle, bundle)
+    data = bytearray((bundle / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (bundle / "model.onnx").write_bytes(data)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(IntegrityError) as error:
+        Session.open(bundle)
+    assert error.value.exit_code == 7
+
+
+def test_a_missing_bundle_is_one_line(tmp_path):
+    with pytest.raises(EdgekitError, match="expected a bundle folder"):
+        Session.open(tmp_path / "nowhere")
+
+
+def test_an_output_of_unknown_shape_is_allocated_by_onnxruntime(small_bundle, small_onnx, tmp_path):
+    """NonZero's length depends on the data: the manifest names an axis that no range gives."""
+    onnx = pytest.importorskip("onnx")
+    from edgekit.configs import DeployConfig
+    from edgekit.deploy import deploy
+
+    helper = onnx.helper
+    nodes = [helper.make_node("NonZero", ["x"], ["where"]), helper.make_node("Neg", ["x"], ["minus"])]
+    graph = helper.make_graph(
+        nodes,
+        "data-dependent",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 3])],
+        [
+            helper.make_tensor_value_info("where", onnx.TensorProto.INT64, [2, "count"]),
+            helper.make_tensor_value_info("minus", onnx.TensorProto.FLOAT, ["batch", 3]),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "m.onnx")
+    x = np.array([[0, 1, 2], [3, 0, 0]], np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    config = DeployConfig(target="cpu", precision="fp32", data=str(tmp_path / "x.npz"))
+    deploy(str(tmp_path / "m.onnx"), tmp_path / "out", config)
+    with Session.open(tmp_path / "out" / "bundle") as session:
+        made = session.run({"x": x})
+        np.testing.assert_array_equal(made["where"], np.nonzero(x))
+        np.testing.assert_array_equal(made["minus"], -x)
+
+
+def test_the_manifest_opens_at_opt(small_bundle):
+    manifest = Manifest.parse((small_bundle / "manifest.json").read_bytes())
+    assert manifest.ranges == {"batch": (1, 1, 8)}

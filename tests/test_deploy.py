@@ -1,0 +1,134 @@
+"""The main job, end to end."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekit.bundle import verify
+from edgekit.configs import DeployConfig, RunConfig
+from edgekit.deploy import deploy
+from edgekit.inspect import inspect
+from edgekit.run import run
+from edgekit.runtime import Session
+
+RTX = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX builds the engines of these tests")
+
+USERS_MODULE = textwrap.dedent("""
+    import torch
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layers = torch.nn.Sequential(
+                torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+                torch.nn.Linear(8, 4),
+            )
+
+        def forward(self, frame, gain):
+            return {"speed": self.layers(frame) * gain, "gain": gain * 2}
+
+    def make_model():
+        frame = torch.linspace(-1, 1, 3 * 12 * 12).reshape(1, 3, 12, 12)
+        return Net(), {"gain": torch.full((1, 1), 3.0), "frame": frame}
+""")
+
+
+@pytest.mark.slow  # exports EfficientNet-Lite0
+@pytest.mark.parametrize(
+    ("photo", "answers"),
+    [("cat", {"tiger cat", "Egyptian cat"}), ("coffee", {"espresso"}), ("camera_man", {"tripod"})],
+)
+def test_the_demo_names_what_is_on_the_photographs(lite0, photos, photo, answers):
+    report = run(lite0 / "bundle", RunConfig(source=str(photos / f"{photo}.png")))
+    (frame,) = report.frames
+    assert frame.answer[0].rsplit(" ", 1)[0] in answers
+    assert frame.compute_ms > 0
+    assert (report.backend, report.device) == ("ort", "cpu")
+
+
+@pytest.mark.slow  # exports EfficientNet-Lite0
+def test_the_demo_bundle_holds_what_ships(lite0):
+    manifest = verify(lite0 / "bundle").manifest
+    assert set(manifest.files) == {
+        "model.onnx",
+        "model.rtx.engine",
+        "preprocess.json",
+        "postprocess.json",
+        "reports/accuracy.json",
+        "reports/build.json",
+    }
+    assert manifest.engines[0].compute_capabilities == ("8.6", "8.9")
+    assert manifest.engines[0].version == RTX.__version__
+    assert manifest.verdict == "PASS (ort, cpu); engine rtx sm86,sm89: built, not run (no GPU here)"
+    # FP16: half the bytes of FP32, and a little more for the casts.
+    sizes = {path.name: path.stat().st_size for path in (lite0 / "stages").iterdir()}
+    assert sizes["model.fp16.onnx"] < 0.52 * sizes["model.onnx"]
+    assert (lite0 / "bundle" / "model.onnx").read_bytes() == (lite0 / "stages" / "model.fp16.onnx").read_bytes()
+    assert json.loads((lite0 / "bundle.json").read_text())["sqnr_db"]["logits"] > 40
+
+
+@pytest.fixture(scope="module")
+def users_output(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("outside")
+    (folder / "my.py").write_text(USERS_MODULE)
+    deploy(f"{folder / 'my.py'}:make_model", folder / "out", DeployConfig(target="rtx"))
+    return folder
+
+
+def test_a_users_module_outside_the_package_deploys(users_output):
+    torch = pytest.importorskip("torch")
+    report = json.loads((users_output / "out" / "bundle.json").read_text())
+    assert report["verdict"].startswith("PASS (ort, cpu); engine rtx sm80,sm86,sm89,sm120,sm121: built, not run")
+    assert report["judged_on"] == "example inputs only (the module's own example inputs), not real data"
+    # The oracle is torch, at a batch that neither the example nor the parity check had.
+    space: dict[str, object] = {}
+    exec(USERS_MODULE, space)
+    module, _ = space["make_model"]()
+    random = np.random.default_rng(0)
+    frame = random.normal(size=(5, 3, 12, 12)).astype(np.float32)
+    gain = random.normal(size=(5, 1)).astype(np.float32)
+    with torch.no_grad():
+        wanted = module.eval()(torch.from_numpy(frame), torch.from_numpy(gain))
+    with Session.open(users_output / "out" / "bundle") as session:
+        assert list(session.inputs) == ["frame", "gain"]
+        found = session.run({"gain": gain, "frame": frame})
+    np.testing.assert_allclose(found["speed"], wanted["speed"], atol=5e-3)
+    np.testing.assert_allclose(found["gain_out"], wanted["gain"], rtol=2e-3)
+
+
+def test_a_users_bundle_runs_on_arrays(users_output):
+    examples = users_output / "out" / "stages" / "model.onnx.examples.npz"
+    report = run(users_output / "out" / "bundle", RunConfig(source=str(examples)))
+    assert [frame.answer for frame in report.frames] == [("speed[1, 4]", "gain_out[1, 1]")] * 2
+
+
+def test_a_broken_budget_is_a_verdict_and_leaves_the_earlier_bundle(small_onnx, small_data, tmp_path):
+    config = DeployConfig(target="cpu", data=str(small_data))
+    good = deploy(str(small_onnx), tmp_path, config)
+    assert (good.exit_code, good.verdict) == (0, "PASS (ort, cpu)")
+    before = (tmp_path / "bundle" / "manifest.json").read_bytes()
+    bad = deploy(str(small_onnx), tmp_path, DeployConfig(target="cpu", data=str(small_data), budget="sqnr_db>=200"))
+    assert (bad.exit_code, bad.verdict) == (3, "FAIL (ort, cpu)")
+    assert bad.broken[0].startswith("sqnr_db>=200: found ")
+    assert (tmp_path / "bundle" / "manifest.json").read_bytes() == before
+
+
+def test_a_budget_that_fails_writes_no_bundle(small_onnx, small_data, tmp_path):
+    deploy(str(small_onnx), tmp_path, DeployConfig(target="cpu", data=str(small_data), budget="sqnr_db>=200"))
+    assert not (tmp_path / "bundle").exists()
+    assert (tmp_path / "stages" / "model.fp16.onnx").exists()
+
+
+def test_the_same_inputs_give_the_same_engine(small_onnx, small_data, tmp_path):
+    config = DeployConfig(target="rtx", data=str(small_data), compute_capability=("8.6",))
+    digests = []
+    for name in ("a", "b"):
+        deploy(str(small_onnx), tmp_path / name, config)
+        digests.append(inspect(tmp_path / name / "stages" / "model.rtx.engine").facts["sha256"])
+    assert digests[0] == digests[1]

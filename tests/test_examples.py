@@ -1,0 +1,75 @@
+"""Every command of the README and of the examples is run, in an empty folder, as a reader would."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+pytestmark = pytest.mark.slow  # exports and builds for real
+
+pytest.importorskip("torch", reason="the README starts from a torch module")
+pytest.importorskip("tensorrt_rtx", reason="the README builds engines")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: str) -> list[str]:
+    return [line.split(" #")[0].strip() for block in blocks(page, "sh") for line in block.splitlines() if line.strip()]
+
+
+def run(command: str, folder: Path) -> str:
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    command = re.sub(r"^edgekit ", "python -m edgekit ", command)
+    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_readmes_commands(tmp_path):
+    users_module = next(block for block in blocks("README.md", "python") if block.startswith("# my.py"))
+    (tmp_path / "my.py").write_text(users_module)
+    made = {command: run(command, tmp_path) for command in commands("README.md") if not command.startswith("make ")}
+    assert len(made) >= 10
+    verdict = "PASS (ort, cpu); engine rtx sm80,sm86,sm89,sm120,sm121: built, not run"
+    assert verdict in made["edgekit deploy my.py:make_model out/ --target rtx"]
+    assert "all digests match" in made["edgekit bundle verify out/bundle"]
+
+
+def test_make_demo(tmp_path):
+    """`make demo` as the README names it, with the packages that this run has."""
+    assert commands("README.md")[:2] == ["make demo", "make test"]
+    shutil.copytree(ROOT, tmp_path / "clone", ignore=shutil.ignore_patterns(".venv*", ".git", "out", ".*_cache"))
+    printed = run(f"make --old-file .venv/.installed BIN={BIN} demo", tmp_path / "clone")
+    assert "espresso 0.9" in printed
+    assert printed.splitlines()[-1] == "PASS (ort, cpu); engine rtx sm86,sm89: built, not run (no GPU here)"
+
+
+def test_make_test_runs_everything():
+    wanted = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for tool in ("ruff check", "ruff format --check", "mypy", "pytest"):
+        assert tool in wanted
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_photo_example(photos, lite0, tmp_path):
+    assert (ROOT / "examples/01_photo/main.py").read_text().split('"""\n', 1)[1].strip() in (
+        ROOT / "README.md"
+    ).read_text()
+    printed = run(f"python {ROOT}/examples/01_photo/main.py {lite0}/bundle {photos}/coffee.png", tmp_path)
+    assert re.fullmatch(r"espresso \(9\d%\) in \d+\.\d ms on ort\n", printed)
+
+
+def test_the_photo_examples_own_commands(tmp_path):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    printed = [run(command, tmp_path) for command in commands("examples/01_photo/README.md")]
+    assert printed[-1].startswith("espresso (9")
