@@ -68,7 +68,8 @@ class ArrayData:
 
     def __init__(self, path: Path, inputs: tuple[TensorSpec, ...]) -> None:
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            # Opened here: NumPy leaves the file of a broken archive open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
         except Exception as error:  # zipfile, numpy and OS errors, all for a file that is no .npz of plain arrays
             raise DataError(f"expected an .npz of plain arrays at {path}, found: {error}") from error

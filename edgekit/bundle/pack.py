@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +19,8 @@ class Contents:
 
 def pack(out: Path, manifest: Manifest, contents: Contents) -> Manifest:
     """Write the bundle to the folder `out`, whole or not at all; return the manifest with the digests filled in."""
+    import shutil  # the runtime imports this room and packs nothing
+
     with folder_written_aside(out) as partial:
         for name, source in contents.copies.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import re
@@ -120,6 +119,8 @@ def _ability(kind: Target, packages: dict[str, str | None], gpu: GpuSearch) -> A
 
 
 def _version(names: tuple[str, ...]) -> str | None:
+    import importlib.metadata  # 40 ms, which rooms that only look for a GPU need not pay
+
     for name in names:
         try:
             return importlib.metadata.version(name)

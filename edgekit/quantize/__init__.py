@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ __all__ = ["QuantizeReport", "quantize"]
 
 @dataclass(frozen=True)
 class QuantizeReport(StageReport):
-    """What the model weighs before and after; `weights` counts bytes by ONNX data type."""
+    """What the model weighs before and after; `weights` counts bytes by dtype."""
 
     precision: str
     source: Path
@@ -70,9 +71,6 @@ def quantize(
 def _bytes_by_type(model: onnx.ModelProto) -> dict[str, int]:
     sizes: collections.Counter[str] = collections.Counter()
     for tensor in model.graph.initializer:
-        name = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
-        elements = 1
-        for size in tensor.dims:
-            elements *= size
-        sizes[name] += elements * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        sizes[str(dtype)] += math.prod(tensor.dims) * dtype.itemsize
     return dict(sizes)

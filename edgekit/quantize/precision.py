@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
+import numpy as np
 import onnx
 
 from edgekit.errors import QuantizeError
@@ -12,6 +11,7 @@ from edgekit.rewrite.sort_nodes import sort_nodes
 
 # The importers of TensorRT 10 and 11 reject FP16 recurrences that have `sequence_lens`.
 _RECURRENT = ("LSTM", "GRU", "RNN")
+_LARGEST_HALF = 65504.0
 
 
 def to_fp16(model: onnx.ModelProto, keep_ops: tuple[str, ...] = ()) -> PassResult:
@@ -28,15 +28,25 @@ def to_fp16(model: onnx.ModelProto, keep_ops: tuple[str, ...] = ()) -> PassResul
 
     if any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer):
         return PassResult(model, False, ("the model already holds FP16 weights and was left as it is",))
+    notes = _beyond_half(model)
     blocked = [*float16.DEFAULT_OP_BLOCK_LIST, *_RECURRENT, *keep_ops]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            half = float16.convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
-        except Exception as error:
-            raise QuantizeError(
-                f"onnxruntime's FP16 converter failed: {str(error)[:300]}", "--keep-ops with the operator it names"
-            ) from error
-    notes = sorted({str(item.message).splitlines()[0] for item in caught if issubclass(item.category, UserWarning)})
+    try:
+        half = float16.convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
+    except Exception as error:
+        raise QuantizeError(
+            f"onnxruntime's FP16 converter failed: {str(error)[:300]}", "--keep-ops with the operator it names"
+        ) from error
     # The converter appends its casts at the end of the graph.
-    return PassResult(sort_nodes(half).model, True, tuple(notes))
+    return PassResult(sort_nodes(half).model, True, notes)
+
+
+def _beyond_half(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The weights that the converter will clip without a word."""
+    notes = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = onnx.numpy_helper.to_array(tensor)
+            largest = float(np.abs(values).max()) if values.size else 0.0
+            if not largest <= _LARGEST_HALF:
+                notes.append(f"weight {tensor.name!r} holds {largest:g}, beyond FP16: clipped to {_LARGEST_HALF:g}")
+    return tuple(notes)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    # NumPy is more than half of the runtime's import time; it comes with the first session.
+    import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Shapes = Mapping[str, tuple[int, ...]]
+Array: TypeAlias = "npt.NDArray[Any]"
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 
 class Backend(Protocol):
@@ -39,4 +40,6 @@ class Backend(Protocol):
 
 def empty_buffers(shapes: Shapes, dtypes: Mapping[str, str]) -> dict[str, Array]:
     """Zeroed host arrays: a forgotten input is zeros, never what the last program left in memory."""
+    import numpy as np
+
     return {name: np.zeros(shape, dtypes[name]) for name, shape in shapes.items()}

@@ -8,17 +8,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from edgekit.bundle import Manifest, VerifiedBundle, read_manifest, verify
 from edgekit.errors import IntegrityError, SessionError, ShapeError, nearest
-from edgekit.postprocess import Label, classify
-from edgekit.preprocess import apply
 from edgekit.runtime.backend import Array, Backend
 from edgekit.runtime.choice import Choice, choose
 from edgekit.specs import Postprocess, Preprocess, TensorSpec, from_table
+
+if TYPE_CHECKING:
+    from edgekit.postprocess import Label
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,8 @@ class Session:
 
         An open axis follows the arrays' shape. Raises ShapeError for a missing or unknown name, a dtype or a shape.
         """
+        import numpy as np  # as the backend does: `import edgekit.runtime` itself needs none
+
         arrays = {name: np.asarray(value) for name, value in feeds.items()}
         for name in arrays:
             self._known(name, self.inputs)
@@ -138,12 +139,16 @@ class Session:
 
     def preprocess(self, frame: Array, slot: int = 0) -> None:
         """Write one picture, uint8 [H,W,3] RGB, into batch position `slot` of the bundle's image input."""
+        from edgekit.preprocess import apply
+
         if self.preprocessing is None:
             raise SessionError("expected a bundle with image preprocessing, found none", "session.input(name)[:] = …")
         apply(self.preprocessing, frame, self.input(self.preprocessing.input)[slot])
 
     def postprocess(self, top: int = 1) -> list[list[Label]]:
         """The `top` labels of each batch position, most probable first."""
+        from edgekit.postprocess import classify
+
         if self.postprocessing is None:
             raise SessionError("expected a bundle with labels, found none", "session.output(name)")
         return classify(self.output(self.postprocessing.output), self.postprocessing.labels, top)

@@ -8,6 +8,7 @@ import sys  # noqa: E402
 
 import tensorrt_rtx as trt  # noqa: E402
 
+loaded = time.perf_counter()
 source, out = sys.argv[1:3]
 logger = trt.Logger(trt.Logger.ERROR)
 builder = trt.Builder(logger)
@@ -23,4 +24,5 @@ profile.set_shape("image", (1, 3, 224, 224), (1, 3, 224, 224), (8, 3, 224, 224))
 config.add_optimization_profile(profile)
 with open(out, "wb") as file:  # noqa: PTH123
     file.write(builder.build_serialized_network(network, config))
-print(time.perf_counter() - start)
+end = time.perf_counter()
+print(end - loaded, end - start)

@@ -1,0 +1,71 @@
+"""Outputs appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from edgekit.errors import OutputError
+from edgekit.files import folder_written_aside, json_bytes, sha256_of, written_aside
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("earlier", [None, "earlier"])
+def test_a_failure_leaves_what_was_there(tmp_path, failure, earlier):
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    if earlier:
+        file.write_text(earlier)
+        folder.mkdir()
+        (folder / "inside").write_text(earlier)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(failure), written_aside(file) as partial:
+        partial.write_text("half")
+        raise failure
+    with pytest.raises(failure), folder_written_aside(folder) as partial:
+        (partial / "inside").write_text("half")
+        raise failure
+    assert sorted(tmp_path.rglob("*")) == before
+    if earlier:
+        assert (file.read_text(), (folder / "inside").read_text()) == (earlier, earlier)
+
+
+def test_success_replaces_the_whole(tmp_path):
+    folder = tmp_path / "new" / "folder"
+    for content in ("one", "two"):
+        with folder_written_aside(folder) as partial:
+            (partial / content).write_text(content)
+    assert [path.name for path in folder.iterdir()] == ["two"]
+    with written_aside(tmp_path / "new" / "file") as partial:
+        partial.write_text("whole")
+        assert not (tmp_path / "new" / "file").exists()
+    assert (tmp_path / "new" / "file").read_text() == "whole"
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["file", "folder"]
+
+
+def test_two_writers_at_once_do_not_meet(tmp_path):
+    with written_aside(tmp_path / "a") as first, written_aside(tmp_path / "a") as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert (tmp_path / "a").read_text() == "first", "the outer one is renamed last"
+
+
+def test_where_nothing_can_be_written(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for out, manager in (
+        (tmp_path / "file" / "below", written_aside),
+        (tmp_path / "folder", written_aside),
+        (tmp_path / "file" / "below", folder_written_aside),
+        (tmp_path / "file", folder_written_aside),
+    ):
+        with pytest.raises(OutputError, match="expected"), manager(out):
+            pytest.fail("the work was started")
+
+
+def test_digests_and_json(tmp_path):
+    data = bytes(range(256)) * 9000
+    (tmp_path / "a").write_bytes(data)
+    assert sha256_of(tmp_path / "a") == hashlib.sha256(data).hexdigest()
+    assert json_bytes({"b": 1, "a": "é"}) == json_bytes({"a": "é", "b": 1}) == '{\n "a": "é",\n "b": 1\n}\n'.encode()
