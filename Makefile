@@ -17,7 +17,7 @@ $(INSTALLED): pyproject.toml tests/requirements-no-deps.txt
 	@echo "== installing edgekit and its tools into $(VENV) (about 7 GB with torch; once)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --progress-bar on -e '.[dev]'
+	$(BIN)/python -m pip install -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps -r tests/requirements-no-deps.txt
 	@touch $@
 

@@ -81,9 +81,12 @@ def _picture_frames(session: Session, files: tuple[Path, ...], top: int) -> Iter
 
 def _array_frames(session: Session, data: ArrayData) -> Iterator[Frame]:
     for index in range(len(data)):
-        for name, array in data.read(index, index + 1).items():
+        sample = data.read(index, index + 1)
+        # All shapes before any value: another shape makes the buffers anew.
+        for name, array in sample.items():
             if session.input(name).shape != array.shape:
                 session.set_shape(name, array.shape)
+        for name, array in sample.items():
             session.input(name)[...] = array
         timing = session.execute()
         yield Frame(f"sample {index}", _answer(session, 1), 0.0, timing.compute_ms)
