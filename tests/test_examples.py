@@ -49,7 +49,7 @@ def test_make_demo(tmp_path):
     """`make demo` as the README names it, with the packages that this run has."""
     assert commands("README.md")[:2] == ["make demo", "make test"]
     shutil.copytree(ROOT, tmp_path / "clone", ignore=shutil.ignore_patterns(".venv*", ".git", "out", ".*_cache"))
-    printed = run(f"make --old-file .venv/.installed BIN={BIN} demo", tmp_path / "clone")
+    printed = run(f"make --no-print-directory --old-file .venv/.installed BIN={BIN} demo", tmp_path / "clone")
     assert "espresso 0.9" in printed
     assert printed.splitlines()[-1] == "PASS (ort, cpu); engine rtx sm86,sm89: built, not run (no GPU here)"
 

@@ -94,17 +94,20 @@ def _make_monitor(trt: Any, watcher: Watcher, progress: Progress) -> Any:
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
             self.steps[phase] = steps
-            progress(phase, 0, steps)
+            self.tell(phase, 0)
 
         def step_complete(self, phase: str, step: int) -> bool:
-            # Python handles a Ctrl-C only between its own bytecodes: here. An exception must not cross into C++.
-            try:
-                progress(phase, step + 1, self.steps.get(phase, 0))
-            except KeyboardInterrupt:
-                watcher.interrupted = True
+            self.tell(phase, step + 1)
             return not watcher.interrupted
 
         def phase_finish(self, phase: str) -> None:
-            progress(phase, self.steps.get(phase, 0), self.steps.get(phase, 0))
+            self.tell(phase, self.steps.get(phase, 0))
+
+        def tell(self, phase: str, done: int) -> None:
+            # Python handles a Ctrl-C only between its own bytecodes: here. An exception must not cross into C++.
+            try:
+                progress(phase, done, self.steps.get(phase, 0))
+            except KeyboardInterrupt:
+                watcher.interrupted = True
 
     return Monitor()

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from edgekit import __version__
+from edgekit.cli.interrupt import INTERRUPTS
 from edgekit.errors import EdgekitError
 
 COMMANDS = {
@@ -70,7 +71,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _exit_code(arguments: list[str]) -> int:
     verbose = bool({"-v", "--verbose"} & set(arguments))
     try:
-        result = root.main(arguments, prog_name="edgekit", standalone_mode=False)
+        with INTERRUPTS.watched():
+            result = root.main(arguments, prog_name="edgekit", standalone_mode=False)
+            INTERRUPTS.check()
     except EdgekitError as error:
         return _fail(str(error), error.exit_code, verbose)
     except click.exceptions.Exit as error:

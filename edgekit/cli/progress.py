@@ -6,15 +6,19 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
+from edgekit.cli.interrupt import INTERRUPTS
 from edgekit.cli.options import Output
-from edgekit.reports import Progress, no_progress
+from edgekit.reports import Progress
 
 
 @contextlib.contextmanager
 def progress_bar(output: Output) -> Iterator[Progress]:
-    """Yield a callback for the stages; rich is imported only when a person is watching."""
+    """Yield a callback for the stages; rich is imported only when a person is watching.
+
+    Each call is also where a Ctrl-C that a library swallowed comes back.
+    """
     if output.quiet or not sys.stderr.isatty():
-        yield no_progress
+        yield lambda what, done, total: INTERRUPTS.check()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -25,6 +29,7 @@ def progress_bar(output: Output) -> Iterator[Progress]:
         task = bar.add_task("", total=None)
 
         def show(what: str, done: int, total: int) -> None:
+            INTERRUPTS.check()
             bar.update(task, description=what, completed=done, total=total or None)
 
         yield show

@@ -1,4 +1,4 @@
-"""Is this a Jetson, and which? Read from the files that JetPack leaves; `root` lets a test build the tree."""
+"""Is this a Jetson, which one, and which JetPack: read from files that every Jetson Linux writes."""
 
 from __future__ import annotations
 
@@ -6,38 +6,76 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# The chip in /proc/device-tree/compatible: its name and compute capability (NVIDIA Jetson Linux developer guide).
-_CHIPS = {"nvidia,tegra234": ("Orin", "8.7"), "nvidia,tegra264": ("Thor", "11.0")}
-_RELEASE = re.compile(r"R(\d+) \(release\), REVISION: ([\d.]+)")
+# The chip's name in the device tree, what people call the family, and its GPU's compute capability
+# (https://developer.nvidia.com/cuda-gpus). Xavier and older are no targets, and so not named.
+_FAMILIES = {"tegra234": ("Orin", "8.7"), "tegra264": ("Thor", "11.0")}
+
+# Jetson Linux -> JetPack, from https://developer.nvidia.com/embedded/jetpack-archive. One not listed stays unknown.
+_JETPACKS = {
+    "36.3": "6.0",
+    "36.4": "6.1",
+    "36.4.3": "6.2",
+    "36.4.4": "6.2.1",
+    "38.2": "7.0",
+    "38.2.1": "7.0",
+    "38.4": "7.1",
+}
+
+_RELEASE = re.compile(r"#\s*R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)")
+_CORE_PACKAGE = re.compile(r"^Package: nvidia-l4t-core$.*?^Version: (\d+(?:\.\d+)+)", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Jetson:
-    """What is not known is None. `l4t` is the release of Jetson Linux, such as 36.4.3."""
+    """A Jetson, as far as its files tell; what they do not tell is None.
+
+    `chip` is the family, Orin or Thor, else the device tree's name such as "tegra194". `l4t` is the version of Jetson
+    Linux, such as "36.4.3", and `release` the first line of /etc/nv_tegra_release.
+    """
 
     model: str | None
     chip: str | None
     compute_capability: str | None
     l4t: str | None
+    jetpack: str | None = None
+    release: str | None = None
 
 
 def find_jetson(root: Path = Path("/")) -> Jetson | None:
-    """Return the Jetson whose tree is under `root`, or None where there is no sign of one."""
-    compatible = (_text(root / "proc/device-tree/compatible") or "").split("\0")
-    chip = next((_CHIPS[name] for name in compatible if name in _CHIPS), None)
-    release = _RELEASE.search(_text(root / "etc/nv_tegra_release") or "")
-    if chip is None and release is None:
+    """Read what Jetson the file system under `root` belongs to; None when it is no Jetson. Never raises.
+
+    Any one of /etc/nv_tegra_release, the package nvidia-l4t-core and a Tegra in the device tree is enough: a
+    container has the device tree of its host and often nothing else.
+    """
+    release = (_text(root / "etc/nv_tegra_release") or "").partition("\n")[0].strip() or None
+    l4t = _l4t(release, root / "var/lib/dpkg/status")
+    compatible = _texts(root / "proc/device-tree/compatible")
+    chip = next((name.removeprefix("nvidia,") for name in compatible if name.startswith("nvidia,tegra")), None)
+    if release is None and l4t is None and chip is None:
         return None
-    return Jetson(
-        model=(_text(root / "proc/device-tree/model") or "").strip("\0\n ") or None,
-        chip=chip[0] if chip else None,
-        compute_capability=chip[1] if chip else None,
-        l4t=f"{release.group(1)}.{release.group(2)}" if release else None,
-    )
+    family, capability = _FAMILIES.get(chip or "", (chip, None))
+    model = next(iter(_texts(root / "proc/device-tree/model")), None)
+    jetpack = _JETPACKS.get(re.sub(r"(\.0)+$", "", l4t)) if l4t else None
+    return Jetson(model, family, capability, l4t, jetpack, release)
 
 
-def _text(path: Path) -> str | None:
+def _l4t(release: str | None, dpkg_status: Path) -> str | None:
+    """The Jetson Linux version from `# R36 (release), REVISION: 4.3, …`, else from the installed nvidia-l4t-core."""
+    if release and (found := _RELEASE.match(release)):
+        return ".".join(found.groups())
+    for paragraph in (_text(dpkg_status) or "").split("\n\n"):
+        if package := _CORE_PACKAGE.search(paragraph):
+            return package[1]
+    return None
+
+
+def _texts(file: Path) -> list[str]:
+    """The strings of a device tree property: each ends with a NUL."""
+    return [text for text in (_text(file) or "").split("\0") if text]
+
+
+def _text(file: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -161,3 +162,19 @@ def test_interrupted_in_the_middle(here):
     assert process.returncode == 130
     assert errors == "edgekit: error: interrupted\n"
     assert list(Path("out").iterdir()) == []
+
+
+def test_an_interrupt_that_a_library_swallows_comes_back(here, capsys, monkeypatch):
+    """As inside a destructor or a bare `except`: the next step of the stage raises it again."""
+    import edgekit.quantize as room
+
+    def swallows(path: Path) -> object:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        return read(path)
+
+    read = room.read_onnx
+    monkeypatch.setattr(room, "read_onnx", swallows)
+    code, line = refused(capsys, ["quantize", "good.onnx", "o.onnx", "--precision", "fp16"])
+    assert (code, line) == (130, "edgekit: error: interrupted")
