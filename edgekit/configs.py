@@ -12,7 +12,7 @@ from typing import Any
 
 from edgekit.errors import UsageError
 
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8", "int8+fp16")
 BACKENDS = ("auto", "ort", "trt", "rtx")
 TARGETS = ("cpu", "rtx", "desktop", "jetpack6", "jetpack7.0", "jetpack7.2")
 
@@ -49,7 +49,11 @@ class QuantizeConfig(Config):
     """ONNX -> ONNX at another precision."""
 
     precision: str = knob("fp16", "The precision to compute in.", choices=PRECISIONS[1:])
-    keep_ops: tuple[str, ...] = knob((), "Operator types left in FP32. Repeatable.", metavar="OP_TYPE")
+    keep_ops: tuple[str, ...] = knob((), "Operator types left as they are. Repeatable.", metavar="OP_TYPE")
+    data: str | None = knob(None, "Real inputs to calibrate INT8 on: an .npz or a folder of pictures.", metavar="D")
+    recipe: str | None = knob(None, "The recipe by which pictures become inputs: a name or a file.", metavar="R")
+    samples: int = knob(512, "How many samples to calibrate on at the most.")
+    per_channel: bool = knob(True, "One scale an output channel of a weight, not one a weight.")
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class DeployConfig(Config):
 
     target: str = knob("rtx", "What the bundle is for.", choices=TARGETS)
     data: str | None = knob(None, "Real inputs to judge on: an .npz or a folder of pictures.", metavar="D")
+    calibrate_on: str | None = knob(None, "Real inputs to calibrate INT8 on; else those of --data.", metavar="D")
     precision: str | None = knob(None, "The precision to compute in.", choices=PRECISIONS)
     budget: str | None = knob(None, "What must hold, such as 'sqnr_db>=30'.", metavar="B")
     recipe: str | None = knob(None, "A recipe's name or file; else the architecture's own.", metavar="R")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,6 +61,19 @@ def batches(data: Data, size: int, limit: int) -> Iterator[Batch]:
     total = min(len(data), limit)
     for start in range(0, total, size):
         yield data.read(start, min(start + size, total))
+
+
+def doubts(low: Mapping[str, float], high: Mapping[str, float], count: int) -> tuple[str, ...]:
+    """What looks wrong about the data although it fits, one line each; `low` and `high` are the inputs' ranges."""
+    found = [f"input {name!r} is {low[name]:g} in every sample" for name in low if low[name] == high[name]]
+    if count == 1:
+        found.append("one sample only: ranges need to have seen what the camera will see")
+    found += [
+        f"input {name!r} runs from {low[name]:g} to {high[name]:g}: pixels of 0..255 that no one has normalised?"
+        for name in low
+        if low[name] >= 0 and 200 < high[name] <= 255
+    ]
+    return tuple(found)
 
 
 class ArrayData:

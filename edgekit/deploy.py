@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit import __version__
@@ -10,14 +10,14 @@ from edgekit.budget import parse_budget
 from edgekit.build import BuildReport, build, check_buildable
 from edgekit.build.profiles import shape_ranges
 from edgekit.bundle import Contents, EngineEntry, Manifest, ModelEntry, pack
-from edgekit.configs import BuildConfig, DeployConfig, ExportConfig, QuantizeConfig, ValidateConfig
+from edgekit.configs import BuildConfig, DeployConfig, ExportConfig, ValidateConfig
 from edgekit.data import check_there
 from edgekit.device import find_gpus
 from edgekit.errors import ShapeError, UsageError
 from edgekit.files import json_bytes
 from edgekit.judge import OPTIMIZATION
-from edgekit.quantize import quantize
-from edgekit.recipe import Recipe, load_recipe, recipe_names
+from edgekit.quantize import QuantizeReport, quantize
+from edgekit.recipe import Recipe, load_recipe, recipe_of
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx
 from edgekit.specs import Postprocess, ShapeRange, TensorSpec, to_table
@@ -71,7 +71,8 @@ def deploy(
     plan = _plan(model, out, config)
     _check_beforehand(plan)
     source = _source(model, plan, progress)
-    ready = _quantized(source, plan, progress)
+    quantized = _quantized(source, plan, progress)
+    ready = quantized.path if quantized else source.onnx
     engine = _engine(ready, plan, progress)
     judged = _judged(source, ready, plan, progress)
     verdict = f"{judged.verdict}{_engine_clause(engine)}"
@@ -84,11 +85,11 @@ def deploy(
         path=bundle,
         seconds=watch.seconds(),
         peak_rss_mib=peak_rss_mib(),
-        warnings=(*source.warnings, *(engine.warnings if engine else ())),
+        warnings=tuple(line for made in (source, quantized, engine) if made for line in made.warnings),
         verdict=verdict,
         exit_code=judged.exit_code,
         broken=judged.broken,
-        judged_on=source.judged_on or judged.data,
+        judged_on=(source.judged_on or judged.data) + _seen_before(plan, source),
         sqnr_db=judged.sqnr_db,
         stages=stages,
         bytes={stage: path.stat().st_size for stage, path in stages.items()},
@@ -99,11 +100,11 @@ def deploy(
 
 def _plan(model: str, out: Path, config: DeployConfig) -> _Plan:
     name = config.recipe
-    if name is None and model in recipe_names():
-        name = model
+    if name is None:
+        name = recipe_of(model)
     if name is None and model.endswith(".onnx"):
         architecture = metadata(read_onnx(Path(model)), "architecture")
-        name = architecture if architecture in recipe_names() else None
+        name = recipe_of(architecture)
     recipe = load_recipe(name) if name else Recipe()
     return _Plan(config, recipe, name, config.precision or recipe.quantize.precision, out / "stages")
 
@@ -136,11 +137,15 @@ def _source(model: str, plan: _Plan, progress: Progress) -> _Source:
     return _Source(out, str(examples_file(out)), judged_on, made.warnings)
 
 
-def _quantized(source: _Source, plan: _Plan, progress: Progress) -> Path:
+def _quantized(source: _Source, plan: _Plan, progress: Progress) -> QuantizeReport | None:
+    """FP32 stays what was exported. INT8 without inputs of its own is calibrated on those that judge it."""
     if plan.precision == "fp32":
-        return source.onnx
+        return None
     out = plan.stages / f"model.{plan.precision}.onnx"
-    return quantize(source.onnx, out, QuantizeConfig(plan.precision, plan.recipe.quantize.keep_ops), progress).path
+    recipe, config = plan.recipe.quantize, plan.config
+    data = config.calibrate_on or config.data or recipe.data
+    asked = replace(recipe, precision=plan.precision, data=data, recipe=plan.recipe_name)
+    return quantize(source.onnx, out, asked, progress)
 
 
 def _build_config(plan: _Plan) -> BuildConfig:
@@ -164,6 +169,13 @@ def _judged(source: _Source, ready: Path, plan: _Plan, progress: Progress) -> Va
     recipe, config = plan.recipe.validate, plan.config
     asked = ValidateConfig(source.onnx, source.data, config.budget or recipe.budget, plan.recipe_name, recipe.samples)
     return validate(ready, plan.stages / "accuracy.json", asked, progress)
+
+
+def _seen_before(plan: _Plan, source: _Source) -> str:
+    """A model judged on the inputs that its scales come from looks better than it is."""
+    calibrated_on = plan.config.calibrate_on or plan.config.data or plan.recipe.quantize.data
+    same = plan.precision.startswith("int8") and calibrated_on == source.data
+    return " (INT8 was calibrated on them too)" if same else ""
 
 
 def _engine_clause(engine: BuildReport | None) -> str:

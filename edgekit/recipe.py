@@ -43,6 +43,11 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in (resource("calibration") / "recipes").glob("*.toml"))
 
 
+def recipe_of(architecture: str | None) -> str | None:
+    """The recipe that comes with edgekit for an architecture, if there is one."""
+    return architecture if architecture in recipe_names() else None
+
+
 def load_recipe(name_or_file: str) -> Recipe:
     """Read a recipe by the name of one that comes with edgekit, or from a .toml file.
 

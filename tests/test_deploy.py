@@ -132,3 +132,14 @@ def test_the_same_inputs_give_the_same_engine(small_onnx, small_data, tmp_path):
         deploy(str(small_onnx), tmp_path / name, config)
         digests.append(inspect(tmp_path / name / "stages" / "model.rtx.engine").facts["sha256"])
     assert digests[0] == digests[1]
+
+
+def test_int8_judged_on_its_own_calibration_data_says_so(small_onnx, small_data, tmp_path):
+    data = str(small_data)
+    report = deploy(str(small_onnx), tmp_path / "a", DeployConfig(target="rtx", data=data, precision="int8+fp16"))
+    assert report.exit_code == 0
+    assert report.judged_on == "8 samples of small.npz (INT8 was calibrated on them too)"
+    other = tmp_path / "other.npz"
+    other.write_bytes(small_data.read_bytes())
+    apart = DeployConfig(target="cpu", data=data, precision="int8", calibrate_on=str(other))
+    assert deploy(str(small_onnx), tmp_path / "b", apart).judged_on == "8 samples of small.npz"

@@ -33,7 +33,7 @@ def test_a_recipe_of_ones_own(tmp_path):
     ("text", "says"),
     [
         ('[quantise]\nprecision = "fp16"', "did you mean 'quantize'?"),
-        ('[quantize]\nprecison = "fp16"', "did you mean 'precision'?"),
+        ('[quantize]\nprecison = "fp16"', "did you mean 'precision'"),
         ("[export]\nopset = 'twenty'", "expected int, found 'twenty'"),
         ("[export", "expected TOML"),
         ("\xff", "expected TOML"),

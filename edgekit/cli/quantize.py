@@ -25,4 +25,8 @@ def command(source: Path, out: Path, config: QuantizeConfig, output: Output) -> 
     output.warn(report.warnings)
     output.report(report.to_json())
     before, after = report.bytes_before / 1e6, report.bytes_after / 1e6
+    if report.calibrated_on:
+        output.say(f"{report.quantized_layers} layers in INT8, calibrated on {report.calibrated_on}")
+    for line in report.left:
+        output.say(line)
     output.say(f"{report.path}: {report.precision}, {before:.1f} MB -> {after:.1f} MB, {report.seconds:.1f} s")

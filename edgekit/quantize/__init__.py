@@ -1,27 +1,36 @@
-"""ONNX -> ONNX at another precision. Calibrated INT8 comes here; today this room casts to FP16."""
+"""ONNX -> ONNX at another precision: FP16 by casts, INT8 by explicit Q/DQ calibrated on real data."""
 
 from __future__ import annotations
 
 import collections
+import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import onnx
 
 from edgekit.configs import QuantizeConfig
 from edgekit.errors import QuantizeError, nearest
-from edgekit.files import written_aside
+from edgekit.files import write_json, written_aside
+from edgekit.quantize.calibration import ScaleTable, calibrate
+from edgekit.quantize.int8 import insert_qdq
+from edgekit.quantize.placement import quantizable_layers
 from edgekit.quantize.precision import to_fp16
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
-from edgekit.rewrite.reading import read_onnx
+from edgekit.rewrite.constants import constants_to_initializers
+from edgekit.rewrite.opset import raise_opset
+from edgekit.rewrite.reading import read_onnx_file
 
-__all__ = ["QuantizeReport", "quantize"]
+__all__ = ["QuantizeReport", "quantize", "scales_file"]
+
+# QuantizeLinear has a scale a channel from opset 13, and FP16 scales from opset 19.
+_OPSETS = {"int8": 13, "int8+fp16": 19}
 
 
 @dataclass(frozen=True)
 class QuantizeReport(StageReport):
-    """What the model weighs before and after; `weights` counts bytes by dtype."""
+    """What the model weighs before and after; `weights` counts bytes by dtype, `left` says what stayed as it was."""
 
     precision: str
     source: Path
@@ -29,43 +38,85 @@ class QuantizeReport(StageReport):
     bytes_after: int
     weights: dict[str, int]
     kept_ops: dict[str, int]
+    quantized_layers: int
+    left: tuple[str, ...]
+    calibrated_on: str
+
+
+@dataclass(frozen=True)
+class _Made:
+    model: onnx.ModelProto
+    notes: tuple[str, ...] = ()
+    layers: int = 0
+    left: tuple[str, ...] = ()
+    table: ScaleTable | None = None
 
 
 def quantize(
     source: Path, out: Path, config: QuantizeConfig = QuantizeConfig(), progress: Progress = no_progress
 ) -> QuantizeReport:
-    """Write `source` (any ONNX file) at `config.precision` to `out`.
+    """Write `source` (any ONNX file) at `config.precision` to `out`; INT8 also writes `<out>.scales.json`.
 
-    Raises ModelError, QuantizeError or OutputError; then nothing is written. The numbers are judged by
-    `edgekit.validate`, not here.
+    Raises ModelError, DataError, UsageError (INT8 without data), QuantizeError or OutputError; then nothing is
+    written. The numbers are judged by `edgekit.validate`, not here.
     """
     watch = Stopwatch()
     with written_aside(out) as partial:
-        progress(f"reading {source.name}", 0, 2)
-        model = read_onnx(source)
-        present = {node.op_type for node in model.graph.node}
-        for op_type in config.keep_ops:
-            if op_type not in present:
-                raise QuantizeError(f"--keep-ops {op_type}: no such operator in {source}; {nearest(op_type, present)}")
-        progress(f"casting to {config.precision}", 1, 2)
-        result = to_fp16(model, config.keep_ops)
-        serialized = result.model.SerializeToString()
+        progress(f"reading {source.name}", 0, 0)
+        found = read_onnx_file(source)
+        _check_kept(found.model, source, config)
+        if config.precision == "fp16":
+            half = to_fp16(found.model, config.keep_ops)
+            made = _Made(half.model, half.notes)
+        else:
+            made = _int8(found.model, hashlib.sha256(found.serialized).hexdigest(), config, progress)
+        progress(f"writing {out.name}", 0, 0)
+        serialized = made.model.SerializeToString()
         partial.write_bytes(serialized)
-    progress("quantized", 2, 2)
+    if made.table:
+        write_json(scales_file(out), asdict(made.table))
     report = QuantizeReport(
         path=out,
         seconds=watch.seconds(),
         peak_rss_mib=peak_rss_mib(),
-        warnings=result.notes,
+        warnings=made.notes,
         precision=config.precision,
         source=source,
         bytes_before=source.stat().st_size,
         bytes_after=len(serialized),
-        weights=_bytes_by_type(result.model),
-        kept_ops={op: sum(node.op_type == op for node in result.model.graph.node) for op in config.keep_ops},
+        weights=_bytes_by_type(made.model),
+        kept_ops={op: sum(node.op_type == op for node in made.model.graph.node) for op in config.keep_ops},
+        quantized_layers=made.layers,
+        left=made.left,
+        calibrated_on=made.table.data if made.table else "",
     )
     report.write()
     return report
+
+
+def scales_file(out: Path) -> Path:
+    """Where the scale table of an INT8 model stands."""
+    return out.with_name(out.name + ".scales.json")
+
+
+def _check_kept(model: onnx.ModelProto, source: Path, config: QuantizeConfig) -> None:
+    present = {node.op_type for node in model.graph.node}
+    for op_type in config.keep_ops:
+        if op_type not in present:
+            raise QuantizeError(f"--keep-ops {op_type}: no such operator in {source}; {nearest(op_type, present)}")
+
+
+def _int8(model: onnx.ModelProto, digest: str, config: QuantizeConfig, progress: Progress) -> _Made:
+    model = raise_opset(constants_to_initializers(model).model, _OPSETS[config.precision]).model
+    layers, left = quantizable_layers(model)
+    kept = [layer for layer in layers if layer.op_type not in config.keep_ops]
+    table = calibrate(model, digest, kept, config, progress)
+    result = insert_qdq(model, kept, table.largest, per_channel=config.per_channel)
+    notes = table.warnings
+    if config.precision == "int8+fp16":
+        result = to_fp16(result.model, config.keep_ops)
+        notes += result.notes
+    return _Made(result.model, notes, len(kept), tuple(left), table)
 
 
 def _bytes_by_type(model: onnx.ModelProto) -> dict[str, int]:

@@ -90,7 +90,8 @@ def test_a_file_that_is_no_model(here, capsys, stage, model, says):
         (["export", "resnet18"], 2, "expected MODEL and OUT"),
         (["export", "resnet18", "o.onnx", "--opset", "many"], 2, "'many' is not a valid integer"),
         (["quantize", "good.onnx", "o.onnx"], 2, "Missing option '--precision'"),
-        (["quantize", "good.onnx", "o.onnx", "--precision", "fp61"], 2, "'fp61' is not 'fp16'"),
+        (["quantize", "good.onnx", "o.onnx", "--precision", "fp61"], 2, "'fp61' is not one of"),
+        (["quantize", "good.onnx", "o.onnx", "--precision", "int8"], 2, "expected real inputs to calibrate int8 on"),
         (["quantize", "good.onnx", "file/o.onnx", "--precision", "fp16"], 1, "expected to be able to write"),
         (["build-engine", "good.onnx", "o", "--target", "cpu", "--shape", "image=1"], 1, "name:min:opt:max"),
         (["build-engine", "good.onnx", "o", "--target", "cpu", "--shape", "imag:1x3x8x8"], 1, "did you mean 'image'?"),
@@ -101,7 +102,7 @@ def test_a_file_that_is_no_model(here, capsys, stage, model, says):
         (["deploy", "good.onnx", "out", "--target", "jetpack7.2"], 6, "expected TensorRT 11.4"),
         (["deploy", "good.onnx", "out", "--target", "cpu"], 2, "expected data to judge an ONNX file on"),
         (["deploy", "good.onnx", "out", "--target", "cpu", "--data", "nowhere"], 1, "found nothing there"),
-        (["deploy", "good.onnx", "out", "--target", "cpu", "--recipe", "recipe.toml"], 1, "did you mean 'precision'?"),
+        (["deploy", "good.onnx", "out", "--target", "cpu", "--recipe", "recipe.toml"], 1, "did you mean 'precision'"),
         (["deploy", "good.onnx", "out", "--target", "cpu", "--recipe", "efficientnet"], 1, "'efficientnet_lite0'"),
         (["deploy", "good.onnx", "out", "--target", "cpu", "--data", ".", "--budget", "snr>=3"], 1, "'sqnr_db'"),
         (["run", "nowhere", "--source", "."], 1, "expected a bundle folder"),
@@ -120,7 +121,7 @@ def test_one_line_and_the_right_code(here, capsys, arguments, code, says):
 
 
 def test_an_unwritable_folder_is_found_before_the_work(here, capsys, monkeypatch):
-    monkeypatch.setattr("edgekit.quantize.read_onnx", lambda path: pytest.fail("the model was read first"))
+    monkeypatch.setattr("edgekit.quantize.read_onnx_file", lambda path: pytest.fail("the model was read first"))
     assert refused(capsys, ["quantize", "good.onnx", "file/o.onnx", "--precision", "fp16"])[0] == 1
 
 
@@ -174,7 +175,7 @@ def test_an_interrupt_that_a_library_swallows_comes_back(here, capsys, monkeypat
             time.sleep(1)
         return read(path)
 
-    read = room.read_onnx
-    monkeypatch.setattr(room, "read_onnx", swallows)
+    read = room.read_onnx_file
+    monkeypatch.setattr(room, "read_onnx_file", swallows)
     code, line = refused(capsys, ["quantize", "good.onnx", "o.onnx", "--precision", "fp16"])
     assert (code, line) == (130, "edgekit: error: interrupted")

@@ -1,0 +1,68 @@
+"""The largest absolute value of each activation over the calibration data, in one pass.
+
+The reduction runs inside the graph (Abs, ReduceMax), so that only a number a tensor leaves onnxruntime: memory is what
+one forward pass of one batch needs, however many samples there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from edgekit.data import Batch
+from edgekit.errors import QuantizeError
+from edgekit.reports import Progress
+
+_SUFFIX = "_edgekit_largest"
+
+
+def largest_values(
+    model: onnx.ModelProto, tensors: Iterable[str], batches: Iterable[Batch], progress: Progress, total: int
+) -> dict[str, float]:
+    """Return max |x| for each of `tensors` (FP32 activations or inputs of `model`) over all `batches`.
+
+    Raises QuantizeError when onnxruntime fails, or an activation is NaN or Inf on the data.
+    """
+    names = list(dict.fromkeys(tensors))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    largest = dict.fromkeys(names, 0.0)
+    done = 0
+    try:
+        observed = _with_reductions(model, names).SerializeToString()
+        session = onnxruntime.InferenceSession(observed, options, providers=["CPUExecutionProvider"])
+        for batch in batches:
+            found = session.run([name + _SUFFIX for name in names], batch)
+            for name, value in zip(names, found, strict=True):
+                largest[name] = max(largest[name], float(value)) if np.isfinite(value) else float("nan")
+            done += len(next(iter(batch.values())))
+            progress("calibrating", done, total)
+    except Exception as error:
+        raise QuantizeError(
+            f"onnxruntime failed on the calibration data: {str(error).splitlines()[0][:300]}"
+        ) from error
+    for name, value in largest.items():
+        if np.isnan(value):
+            raise QuantizeError(
+                f"activation {name!r} is NaN or Inf on the calibration data: FP32 itself is broken there"
+            )
+    return largest
+
+
+def _with_reductions(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+    observed = onnx.ModelProto()
+    observed.CopyFrom(model)
+    del observed.graph.output[:]
+    for name in names:
+        observed.graph.node.extend(
+            [
+                onnx.helper.make_node("Abs", [name], [name + "_edgekit_abs"]),
+                onnx.helper.make_node("ReduceMax", [name + "_edgekit_abs"], [name + _SUFFIX], keepdims=0),
+            ]
+        )
+        observed.graph.output.append(onnx.helper.make_tensor_value_info(name + _SUFFIX, onnx.TensorProto.FLOAT, []))
+    return observed

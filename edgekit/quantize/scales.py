@@ -1,0 +1,35 @@
+"""Range -> scale, and values -> int8: pure functions.
+
+Symmetric int8 with zero point 0: q = clip(round(x / s), -127, 127), s = largest / 127. -128 is not used, so that the
+range is the same on both sides. Rounding is half to even, as ONNX QuantizeLinear defines it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+LEVELS = 127
+# The smallest normal FP16: a scale below it would lose its own digits when the rest of the model is FP16.
+SMALLEST_SCALE = 2.0**-14
+
+
+def scale_of(largest: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Scales for ranges -largest..largest, of any shape; rounded up to FP16's grid, so that FP16 can hold them."""
+    exact = np.maximum(largest / LEVELS, SMALLEST_SCALE).astype(np.float32)
+    half = exact.astype(np.float16)
+    # Rounding down would clip the largest value.
+    rounded = np.where(half.astype(np.float32) < exact, np.nextafter(half, np.float16(np.inf)), half)
+    return rounded.astype(np.float32)
+
+
+def quantize_weight(
+    weight: npt.NDArray[np.float32], axis: int | None
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Return int8 values and scales: one scale a slice along `axis`, or a single one when it is None."""
+    others: Any = None if axis is None else tuple(other for other in range(weight.ndim) if other != axis)
+    scale = scale_of(np.abs(weight).max(axis=others))
+    spread = scale if axis is None else scale.reshape([-1 if other == axis else 1 for other in range(weight.ndim)])
+    return np.clip(np.rint(weight / spread), -LEVELS, LEVELS).astype(np.int8), scale

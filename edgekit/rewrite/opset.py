@@ -1,0 +1,33 @@
+"""Raise a model to an opset that has the operators a later pass needs.
+
+1. A model that is there already stays as it is.
+2. Otherwise onnx's version converter rewrites every node; a node that it cannot raise is an error.
+3. Nodes get names where they have none, since the passes after this one find them by name.
+"""
+
+from __future__ import annotations
+
+import onnx
+from onnx import version_converter
+
+from edgekit.errors import QuantizeError
+from edgekit.rewrite import PassResult
+
+
+def raise_opset(model: onnx.ModelProto, opset: int) -> PassResult:
+    """Return `model` at `opset` or above; QuantizeError when onnx's converter cannot do it."""
+    current = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), opset)
+    modified = current < opset
+    if modified:
+        try:
+            model = version_converter.convert_version(model, opset)
+        except Exception as error:  # the converter's C++ asserts arrive as RuntimeError and others
+            raise QuantizeError(
+                f"expected a model of opset {opset} or above, found {current}, which onnx cannot raise: "
+                f"{str(error).strip().splitlines()[0][:200]}",
+                "export it at a newer opset",
+            ) from error
+    for index, node in enumerate(model.graph.node):
+        if not node.name:
+            node.name = f"{node.op_type}_{index}"
+    return PassResult(model, modified)

@@ -1,0 +1,132 @@
+"""INT8: legal Q/DQ, calibrated on real data in one pass, and worse without a scale a channel."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+onnx = pytest.importorskip("onnx")
+
+from edgekit.configs import QuantizeConfig, ValidateConfig  # noqa: E402
+from edgekit.errors import DataError, QuantizeError, UsageError  # noqa: E402
+from edgekit.judge import outputs_of  # noqa: E402
+from edgekit.metrics import Sqnr  # noqa: E402
+from edgekit.quantize import quantize, scales_file  # noqa: E402
+from edgekit.quantize.scales import quantize_weight  # noqa: E402
+
+LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
+
+
+@given(arrays.arrays(np.float32, (3, 4), elements=st.floats(-1e4, 1e4, width=32)), st.sampled_from([None, 0, 1]))
+def test_a_weight_comes_back_within_half_a_step(weight, axis):
+    values, scale = quantize_weight(weight, axis)
+    assert np.abs(values.astype(int)).max(initial=0) <= 127
+    assert scale.shape == (() if axis is None else (weight.shape[axis],))
+    np.testing.assert_array_equal(scale, scale.astype(np.float16), "FP16 holds the scales")
+    spread = scale if axis is None else np.expand_dims(scale, 1 - axis)
+    assert (np.abs(values * spread - weight) <= 0.501 * spread).all()
+
+
+def sqnr_db(reference: Path, found: Path, data: Path) -> float:
+    with np.load(data) as archive:
+        batches = [{name: archive[name] for name in archive.files}]
+    meter = Sqnr()
+    for wanted, got in zip(outputs_of(reference, batches), outputs_of(found, batches), strict=True):
+        for name, array in wanted.items():
+            meter.add(array, got[name])
+    return meter.db()
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8+fp16"])
+def test_a_small_network(small_onnx, small_data, tmp_path, precision):
+    report = quantize(small_onnx, tmp_path / "q.onnx", QuantizeConfig(precision, data=str(small_data)))
+    assert report.quantized_layers == 2
+    assert report.weights["int8"] == 6 * 27 + 30 + (6 + 5) + 2  # values, and the zero points
+    assert sqnr_db(small_onnx, report.path, small_data) > 30
+    nodes = onnx.load(report.path).graph.node
+    assert [node.op_type for node in nodes].count("QuantizeLinear") == 2
+    table = json.loads(scales_file(report.path).read_text())
+    with np.load(small_data) as archive:
+        assert table["largest"]["image"] == pytest.approx(float(np.abs(archive["image"]).max()))
+    assert (table["samples"], table["data"]) == (8, "8 samples of small.npz")
+
+
+def test_the_same_data_gives_the_same_bytes(small_onnx, small_data, tmp_path):
+    made = [quantize(small_onnx, tmp_path / name, QuantizeConfig("int8", data=str(small_data))).path for name in "ab"]
+    assert made[0].read_bytes() == made[1].read_bytes()
+    assert scales_file(made[0]).read_bytes() == scales_file(made[1]).read_bytes()
+
+
+def test_without_data_int8_is_refused(small_onnx, tmp_path):
+    with pytest.raises(UsageError, match="expected real inputs to calibrate int8 on"):
+        quantize(small_onnx, tmp_path / "q.onnx", QuantizeConfig("int8"))
+    with pytest.raises(DataError):
+        quantize(small_onnx, tmp_path / "q.onnx", QuantizeConfig("int8", data=str(tmp_path / "none.npz")))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (np.full((4, 3, 8, 8), 0.5, np.float32), "input 'image' is 0.5 in every sample"),
+        (np.linspace(0, 255, 4 * 192, dtype=np.float32).reshape(4, 3, 8, 8), "pixels of 0..255"),
+        (np.linspace(-1, 1, 192, dtype=np.float32).reshape(1, 3, 8, 8), "one sample only"),
+    ],
+)
+def test_doubtful_data_is_said(small_onnx, tmp_path, image, says):
+    np.savez(tmp_path / "x.npz", image=image)
+    report = quantize(small_onnx, tmp_path / "q.onnx", QuantizeConfig("int8", data=str(tmp_path / "x.npz")))
+    assert any(says in line for line in report.warnings)
+
+
+def test_nothing_to_quantize_is_refused(tmp_path):
+    helper = onnx.helper
+    x, y = (helper.make_tensor_value_info(name, 1, ["batch", 4]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "m.onnx")
+    np.savez(tmp_path / "x.npz", x=np.ones((2, 4), np.float32))
+    with pytest.raises(QuantizeError, match="found none"):
+        quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", QuantizeConfig("int8", data=str(tmp_path / "x.npz")))
+
+
+@pytest.mark.slow  # exports EfficientNet-Lite0
+def test_lite0_needs_a_scale_a_channel(lite0, photos, tmp_path):
+    """The gate bites: per channel holds 10 dB on the photographs, one scale a weight does not. Both build."""
+    pytest.importorskip("tensorrt_rtx")
+    from edgekit.build import build
+    from edgekit.configs import BuildConfig
+    from edgekit.validate import validate
+
+    model = lite0 / "stages" / "model.onnx"
+    codes = {}
+    for per_channel in (True, False):
+        out = tmp_path / f"{per_channel}.onnx"
+        quantize(model, out, QuantizeConfig("int8+fp16", data=str(photos), per_channel=per_channel))
+        asked = ValidateConfig(model, str(photos), "sqnr_db>=10", "efficientnet_lite0")
+        codes[per_channel] = validate(out, tmp_path / "v.json", asked).exit_code
+        layers = build(out, tmp_path / "a.engine", BuildConfig("rtx", ("8.6",))).layers
+        assert "int8" in {layer.dtype for layer in layers}
+    assert codes == {True: 0, False: 3}
+
+
+@pytest.mark.slow  # a foreign network at opset 9
+def test_a_foreign_network(tmp_path):
+    pytest.importorskip("tensorrt_rtx")
+    from edgekit.build import build
+    from edgekit.configs import BuildConfig
+
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", data_0=random.uniform(size=(2, 3, 224, 224)).astype(np.float32))
+    config = QuantizeConfig("int8", data=str(tmp_path / "x.npz"))
+    try:
+        report = quantize(LIGHT / "light_vgg19.onnx", tmp_path / "q.onnx", config)
+    except (QuantizeError, DataError) as error:
+        assert "\n" not in str(error)
+    else:
+        assert build(report.path, tmp_path / "a.engine", BuildConfig("rtx", ("8.6",))).layers
