@@ -31,6 +31,9 @@ def verify(bundle: Path, keep: Collection[str] = ()) -> VerifiedBundle:
     `keep` names the files whose bytes are wanted afterwards. Raises IntegrityError for the first thing that is off.
     """
     manifest = read_manifest(bundle)
+    for name in filter(None, keep):
+        if name not in manifest.files:
+            raise IntegrityError(f"expected {name} in {bundle}, found another manifest than a moment ago")
     present = _files(bundle)
     for name in sorted(present - {MANIFEST} - set(manifest.files)):
         raise IntegrityError(f"expected only the files of {MANIFEST} in {bundle}, found {name} too")

@@ -74,20 +74,28 @@ def _exit_code(arguments: list[str]) -> int:
         with INTERRUPTS.watched():
             result = root.main(arguments, prog_name="edgekit", standalone_mode=False)
             INTERRUPTS.check()
-    except EdgekitError as error:
+    except Exception as error:
+        # An import or a library call that Ctrl-C broke off fails in its own words.
+        return _fail("interrupted", _INTERRUPTED, False) if INTERRUPTS.seen else _explained(error, verbose)
+    except KeyboardInterrupt:
+        return _fail("interrupted", _INTERRUPTED, False)
+    return result if isinstance(result, int) else 0
+
+
+def _explained(error: Exception, verbose: bool) -> int:
+    """Print the one line that belongs to an error and return its exit code."""
+    if isinstance(error, EdgekitError):
         return _fail(str(error), error.exit_code, verbose)
-    except click.exceptions.Exit as error:
+    if isinstance(error, click.exceptions.Exit):
         return error.exit_code
-    except click.ClickException as error:
+    if isinstance(error, click.ClickException):
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "edgekit"
         return _fail(f"{' '.join(error.format_message().split())}; next: {command} --help", error.exit_code, verbose)
-    except (_Interrupted, KeyboardInterrupt, click.Abort):
+    if isinstance(error, (_Interrupted, click.Abort)):
         return _fail("interrupted", _INTERRUPTED, False)
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         return 1
-    except Exception as error:
-        return _fail(f"a fault of edgekit itself: {type(error).__name__}: {error}; next: again with -v", 1, verbose)
-    return result if isinstance(result, int) else 0
+    return _fail(f"a fault of edgekit itself: {type(error).__name__}: {error}; next: again with -v", 1, verbose)
 
 
 def _fail(message: str, code: int, verbose: bool) -> int:

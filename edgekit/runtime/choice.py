@@ -44,8 +44,16 @@ def _automatic(manifest: Manifest) -> Choice:
         return Choice("ort", None, f"no GPU here: {search.reason}")
     capability = search.gpus[0].compute_capability
     for engine in manifest.engines:
-        if capability in engine.compute_capabilities and importlib.util.find_spec(engine.flavour):
+        if capability in engine.compute_capabilities and _installed(engine.flavour) and _installed("pycuda"):
             backend = next(name for name, flavour in _FLAVOURS.items() if flavour == engine.flavour)
             return Choice(backend, engine, f"{engine.file} is for compute capability {capability}")
     built = ", ".join(sorted({item for engine in manifest.engines for item in engine.compute_capabilities}))
-    return Choice("ort", None, f"no engine for compute capability {capability} with its TensorRT here (built: {built})")
+    return Choice(
+        "ort", None, f"no engine for compute capability {capability} with its TensorRT and pycuda (built: {built})"
+    )
+
+
+def _installed(module: str) -> bool:
+    """Without importing it; a folder that only holds type stubs has a spec, but no file that it starts from."""
+    spec = importlib.util.find_spec(module)
+    return spec is not None and spec.origin is not None

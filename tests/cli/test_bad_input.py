@@ -179,3 +179,17 @@ def test_an_interrupt_that_a_library_swallows_comes_back(here, capsys, monkeypat
     monkeypatch.setattr(room, "read_onnx_file", swallows)
     code, line = refused(capsys, ["quantize", "good.onnx", "o.onnx", "--precision", "fp16"])
     assert (code, line) == (130, "edgekit: error: interrupted")
+
+
+def test_an_error_that_an_interrupt_caused_is_the_interrupt(here, capsys, monkeypatch):
+    """As inside an import: it fails in its own words, but what happened is Ctrl-C."""
+
+    def breaks(path: Path) -> object:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        raise ImportError("half of a module")
+
+    monkeypatch.setattr("edgekit.quantize.read_onnx_file", breaks)
+    code, line = refused(capsys, ["quantize", "good.onnx", "o.onnx", "--precision", "fp16"])
+    assert (code, line) == (130, "edgekit: error: interrupted")

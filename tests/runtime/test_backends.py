@@ -61,7 +61,10 @@ def test_auto_picks_the_engine_of_this_gpu_and_says_why_not(with_engine, monkeyp
         return lambda: GpuSearch((Gpu("Test GPU", capability, 8192, False),), "", "13.0")
 
     monkeypatch.setattr("edgekit.device.find_gpus", gpu("8.9"))
-    assert choose(with_engine, "auto").backend == ("rtx" if importlib.util.find_spec("tensorrt_rtx") else "ort")
+    monkeypatch.setattr("edgekit.runtime.choice._installed", lambda module: True)
+    assert choose(with_engine, "auto").backend == "rtx"
+    monkeypatch.setattr("edgekit.runtime.choice._installed", lambda module: module != "pycuda")
+    assert "with its TensorRT and pycuda" in choose(with_engine, "auto").reason
     monkeypatch.setattr("edgekit.device.find_gpus", gpu("7.5"))
     choice = choose(with_engine, "auto")
     assert choice.backend == "ort"
