@@ -15,5 +15,6 @@ def resource(name: str) -> Path:
         if (root / name).is_dir():
             return root / name
     raise EdgekitError(
-        f"expected the folder {name}/ in the installed edgekit, found none", "pip install --force-reinstall edgekit"
+        f"expected the folder {name}/ in the installed edgekit, found none",
+        "install edgekit again from its checkout or wheel",
     )

@@ -45,7 +45,9 @@ def load_flavour(target: Target, capabilities: tuple[str, ...]) -> Flavour:
     target.check_compute_capabilities(capabilities)
     module = _import(target.flavour)
     if module is None and target.flavour == "tensorrt_rtx":
-        raise TargetError(f"expected TensorRT-RTX for target {target.name}, found none", "pip install 'edgekit[rtx]'")
+        raise TargetError(
+            f"expected TensorRT-RTX for target {target.name}, found none", "pip install tensorrt-rtx-cu13"
+        )
     if module is None:
         raise TargetError(
             f"expected TensorRT {target.tensorrt or '10 or 11'} to build for target {target.name}, "

@@ -121,9 +121,9 @@ def _advice(found: Preflight) -> list[str]:
             "environment with python3 -m venv --system-site-packages"
         )
     if found.gpu.gpus and not found.packages.get("pycuda"):
-        advice.append("engines need pycuda to run: pip install 'edgekit[cuda]'")
+        advice.append("engines need pycuda to run: pip install pycuda")
     if not found.jetson and found.machine == "x86_64" and not found.packages.get("tensorrt_rtx"):
-        advice.append("engines for desktop GPUs can be built here: pip install 'edgekit[rtx]'")
+        advice.append("engines for desktop GPUs can be built here: pip install tensorrt-rtx-cu13")
     if found.jetson:
         advice.append("before measuring: sudo nvpmodel -q shows the power mode, sudo jetson_clocks holds the clocks")
     return [f"advice: {line}" for line in advice]
@@ -135,7 +135,7 @@ def _next(found: Preflight) -> str:
     ranked = [*(item for item in engines if item.run), *engines]
     runnable = any(item.target == "cpu" and item.run for item in found.targets)
     if not ranked and not runnable:
-        return "pip install edgekit"
+        return "pip install . in edgekit's checkout"
     return f"edgekit deploy MODEL OUT_DIR --target {ranked[0].target if ranked else 'cpu'}"
 
 

@@ -77,6 +77,6 @@ def _driver() -> Any:
     except ImportError as error:
         raise TargetError(
             f"expected pycuda and an NVIDIA driver to run an engine, found: {error}",
-            "pip install 'edgekit[cuda]' on a machine with a GPU, or --backend ort",
+            "pip install pycuda on a machine with a GPU, or --backend ort",
         ) from error
     return pycuda.driver

@@ -91,7 +91,7 @@ def _import(flavour: str) -> Any:
     except ImportError:
         module = None
     if not hasattr(module, "Runtime"):
-        package = "pip install 'edgekit[rtx]'" if flavour == "tensorrt_rtx" else "TensorRT's Python package"
+        package = "pip install tensorrt-rtx-cu13" if flavour == "tensorrt_rtx" else "TensorRT's Python package"
         raise TargetError(
             f"expected the module {flavour} to run the engine, found none", f"{package}, or --backend ort"
         )

@@ -135,9 +135,9 @@ def test_the_system_is_read_under_root(orin):
     ("packages", "said", "command"),
     [
         ({"onnxruntime": "1.23.0"}, "--system-site-packages", "--target cpu"),
-        ({"onnxruntime": "1.23.0", "tensorrt": "10.3.0"}, "edgekit[cuda]", "--target jetpack6"),
+        ({"onnxruntime": "1.23.0", "tensorrt": "10.3.0"}, "pip install pycuda", "--target jetpack6"),
         ({"onnxruntime": "1.23.0", "tensorrt": "10.3.0", "pycuda": "2026.1"}, "nvpmodel -q", "--target jetpack6"),
-        ({}, "--system-site-packages", "pip install edgekit"),
+        ({}, "--system-site-packages", "pip install . in edgekit"),
     ],
 )
 def test_the_text_advises_and_names_the_next_command(orin, fake_libcuda, only_packages, packages, said, command):
