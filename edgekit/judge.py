@@ -26,7 +26,7 @@ def outputs_of(model: Path, inputs: Iterable[Batch]) -> Iterator[Batch]:
         root = Path(folder)
         count = 0
         for count, batch in enumerate(inputs, start=1):
-            np.savez(root / f"in{count}.npz", **batch)  # type: ignore[arg-type]
+            _save(root / f"in{count}.npz", batch)
         done = subprocess.run(
             [sys.executable, "-m", "edgekit.judge", str(model), folder, str(count)], capture_output=True, text=True
         )
@@ -36,8 +36,17 @@ def outputs_of(model: Path, inputs: Iterable[Batch]) -> Iterator[Batch]:
             last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise ModelError(f"onnxruntime refuses {model}: {last[:300]}")
         for index in range(1, count + 1):
-            with np.load(root / f"out{index}.npz") as archive:
-                yield {name: archive[name] for name in archive.files}
+            yield _load(root / f"out{index}.npz")
+
+
+def _save(path: Path, batch: Batch) -> None:
+    """Names get a prefix: `np.savez` keeps `file` and `allow_pickle` for itself, and a model may not."""
+    np.savez(path, **{f"={name}": array for name, array in batch.items()})  # type: ignore[arg-type]
+
+
+def _load(path: Path) -> Batch:
+    with np.load(path) as archive:
+        return {name[1:]: archive[name] for name in archive.files}
 
 
 def _main(model: str, folder: str, count: int) -> None:
@@ -49,9 +58,8 @@ def _main(model: str, folder: str, count: int) -> None:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     for index in range(1, count + 1):
-        with np.load(Path(folder) / f"in{index}.npz") as archive:
-            outputs = session.run(names, {name: archive[name] for name in archive.files})
-        np.savez(Path(folder) / f"out{index}.npz", **dict(zip(names, outputs, strict=True)))
+        outputs = session.run(names, _load(Path(folder) / f"in{index}.npz"))
+        _save(Path(folder) / f"out{index}.npz", dict(zip(names, outputs, strict=True)))
 
 
 if __name__ == "__main__":

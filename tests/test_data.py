@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from edgekit.data import batches, open_data, read_picture
@@ -110,3 +112,50 @@ def test_sqnr_at_its_ends():
     broken.add(np.ones(3), np.array([1, np.nan, 1]))
     silent.add(np.zeros(3), np.ones(3))
     assert [meter.db() for meter in (equal, broken, silent)] == [np.inf, -np.inf, -np.inf]
+
+
+def test_an_array_under_the_name_of_an_archive_and_a_missing_file_are_refused(tmp_path):
+    with (tmp_path / "one.npz").open("wb") as file:
+        np.save(file, GOOD)
+    for name, says in (("one.npz", "expected an .npz of plain arrays"), ("none.npz", "found nothing there")):
+        with pytest.raises(DataError) as error:
+            open_data(str(tmp_path / name), (IMAGE,), None)
+        assert says in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 12))
+def test_batches_hold_each_sample_once_and_in_order(count, size, limit):
+    class Counted:
+        what = "numbers"
+
+        def __len__(self) -> int:
+            return count
+
+        def read(self, start: int, stop: int) -> dict:
+            return {"x": np.arange(start, stop)}
+
+    found = [batch["x"].tolist() for batch in batches(Counted(), size, limit)]
+    assert [number for batch in found for number in batch] == list(range(min(count, limit)))
+    assert all(len(batch) == size for batch in found[:-1])
+    assert all(0 < len(batch) <= size for batch in found)
+
+
+@pytest.mark.parametrize(("mode", "colour", "expected"), [
+    ("RGBA", (255, 0, 0, 0), (255, 0, 0)), ("L", 7, (7, 7, 7)), ("1", 1, (255, 255, 255)), ("LA", (9, 0), (9, 9, 9)),
+])  # fmt: skip
+def test_other_kinds_of_picture_become_rgb(tmp_path, mode, colour, expected):
+    Image.new(mode, (3, 2), colour).save(tmp_path / "a.png")
+    assert (read_picture(tmp_path / "a.png") == expected).all()
+
+
+@pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (1, 2)), (6, (0, 1)), (8, (2, 0))])
+def test_the_first_pixel_of_the_file_lands_where_exif_says(tmp_path, orientation, corner):
+    """EXIF 2.3, table of Orientation: 3 turns by 180 degrees, 6 clockwise by 90, 8 counterclockwise by 90."""
+    image = Image.new("RGB", (3, 2))
+    image.putpixel((0, 0), (200, 100, 50))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "a.png", exif=exif)
+    found = np.argwhere(read_picture(tmp_path / "a.png").any(axis=2))
+    assert found.tolist() == [list(corner)]

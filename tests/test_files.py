@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,35 @@ def test_digests_and_json(tmp_path):
     (tmp_path / "a").write_bytes(data)
     assert sha256_of(tmp_path / "a") == hashlib.sha256(data).hexdigest()
     assert json_bytes({"b": 1, "a": "é"}) == json_bytes({"a": "é", "b": 1}) == '{\n "a": "é",\n "b": 1\n}\n'.encode()
+
+
+@pytest.mark.parametrize("content", [{"inside": "earlier"}, {}])
+def test_a_folder_that_cannot_be_put_in_place_brings_the_earlier_one_back(tmp_path, monkeypatch, content):
+    """The second of the two renames fails, when the earlier folder has already been moved aside."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, text in content.items():
+        (folder / name).write_text(text)
+    rename = Path.rename
+
+    def full_disk(self: Path, target: Path) -> Path:
+        if target == folder and not self.name.endswith(".old.part"):
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", full_disk)
+        with pytest.raises(OutputError, match="No space left on device"), folder_written_aside(folder) as partial:
+            (partial / "new").write_text("x")
+    assert {path.name: path.read_text() for path in folder.iterdir()} == content
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_an_unwritable_place_is_one_line_with_a_next_step(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for manager in (written_aside, folder_written_aside):
+        with pytest.raises(OutputError) as error, manager(tmp_path / "file" / "below"):
+            pytest.fail("the work was started")
+        assert "\n" not in str(error.value)
+        assert str(tmp_path / "file" / "below") in str(error.value)
+        assert error.value.next_step == "another OUT"

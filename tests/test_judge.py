@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 
 import numpy as np
 import onnxruntime
@@ -32,3 +33,33 @@ def test_a_crash_is_one_line(tmp_path, small_onnx, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(crashing))
     with pytest.raises(ModelError, match="crashed with signal 11"):
         next(outputs_of(small_onnx, []))
+
+
+@pytest.mark.parametrize(
+    "names", [("file", "y"), ("x", "file"), ("allow_pickle", "y"), ("/a/b:0", "é y"), ("x.npy", "../y")]
+)
+def test_any_name_comes_back_as_it_was(tmp_path, names):
+    """`np.savez` has parameters of its own, which names must not meet; the oracle is Relu by hand."""
+    onnx = pytest.importorskip("onnx")
+    x, y = (onnx.helper.make_tensor_value_info(name, 1, ["n", 2]) for name in names)
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", [names[0]], [names[1]])], "g", [x], [y])
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(made, tmp_path / "m.onnx")
+    (found,) = outputs_of(tmp_path / "m.onnx", [{names[0]: np.array([[-1, 2]], np.float32)}])
+    assert {name: array.tolist() for name, array in found.items()} == {names[1]: [[0, 2]]}
+
+
+def test_inputs_that_do_not_fit_are_one_line(small_onnx):
+    with pytest.raises(ModelError, match="onnxruntime refuses") as error:
+        next(outputs_of(small_onnx, [{"image": np.zeros((1, 3, 8, 9), np.float32)}]))
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_is_left_behind_and_no_batch_gives_no_output(small_onnx, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert list(outputs_of(small_onnx, [])) == []
+    outputs = outputs_of(small_onnx, [{"image": np.zeros((1, 3, 8, 8), np.float32)}] * 2)
+    next(outputs)
+    assert len(list(tmp_path.iterdir())) == 1
+    outputs.close()
+    assert list(tmp_path.iterdir()) == []

@@ -124,3 +124,33 @@ def test_nearest_helps():
 def test_an_error_is_one_line_with_the_next_step():
     error = EdgekitError("two\n  lines", "edgekit doctor")
     assert str(error) == "two lines; next: edgekit doctor"
+
+
+@pytest.mark.parametrize(
+    ("low", "best", "high"),
+    [((2,), (1,), (3,)), ((1,), (3,), (2,)), ((0,), (1,), (1,)), ((1,), (1, 1), (1,)), ((1, 1), (1, 1), (1,))],
+)
+def test_a_range_out_of_order_or_of_two_ranks_cannot_be_made(low, best, high):
+    with pytest.raises(ShapeError, match="expected 1 <= min <= opt <= max"):
+        ShapeRange("x", low, best, high)
+
+
+def test_a_missing_key_is_named_and_a_whole_number_is_a_float():
+    with pytest.raises(RecipeError, match=r"here: .*'crop'"):
+        from_table(Preprocess, {key: value for key, value in IMAGE.items() if key != "crop"}, "here")
+    found = from_table(Preprocess, IMAGE, "here")
+    assert [type(value) for value in (*found.mean, *found.std)] == [float] * 6
+
+
+@given(st.lists(st.integers(1, 4) | st.sampled_from(["n", "t"]), max_size=4), st.lists(st.integers(1, 4), max_size=4))
+def test_what_a_spec_accepts_is_what_it_resolves_to(axes, shape):
+    """Naming the open axes by their places makes `check` and `at` say the same."""
+    spec = TensorSpec(
+        "x", "int64", tuple(f"{axis}{at}" if isinstance(axis, str) else axis for at, axis in enumerate(axes))
+    )
+    dims = {axis: size for axis, size in zip(spec.shape, shape, strict=False) if isinstance(axis, str)}
+    if spec.at(dims) == tuple(shape):
+        spec.check("int64", tuple(shape))
+    else:
+        with pytest.raises(ShapeError):
+            spec.check("int64", tuple(shape))

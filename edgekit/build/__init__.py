@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,21 @@ def _built_for_cpu(source: Path) -> _Built:
 
 
 def _built_by_tensorrt(model: bytes, ranges: tuple[ShapeRange, ...], config: BuildConfig, progress: Progress) -> _Built:
+    """Build, and let go of every TensorRT object before an error leaves.
+
+    A traceback keeps the builder in its frames. TensorRT logs through Python while it holds a lock, and a garbage
+    collection in there that ends an old builder waits for that same lock, forever.
+    """
+    try:
+        return _built_with_builder(model, ranges, config, progress)
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
+
+
+def _built_with_builder(
+    model: bytes, ranges: tuple[ShapeRange, ...], config: BuildConfig, progress: Progress
+) -> _Built:
     flavour = load_flavour(target(config.target), config.compute_capability)
     trt = flavour.trt
     watcher = Watcher(trt, progress)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
-from edgekit.errors import ShapeError, nearest
+from edgekit.errors import ModelError, ShapeError, nearest
 from edgekit.specs import ShapeRange, TensorSpec
 
 _BATCH = (1, 1, 8)
 
 
-def shape_ranges(
-    inputs: tuple[TensorSpec, ...], asked: tuple[str, ...], known: Mapping[str, list[int]]
-) -> tuple[ShapeRange, ...]:
+def shape_ranges(inputs: tuple[TensorSpec, ...], asked: tuple[str, ...], known: Any) -> tuple[ShapeRange, ...]:
     """Return one range an input, in the model's order.
 
-    `known` maps dimension names to [min, opt, max], as edgekit's export leaves them. Raises ShapeError for a range
-    that does not fit the model, and for an open axis, other than axis 0, that nothing gives a range.
+    `known` maps dimension names to [min, opt, max], as edgekit's export leaves them in the file; ModelError where the
+    file holds anything else. Raises ShapeError for a range that does not fit the model, and for an open axis, other
+    than axis 0, that nothing gives a range.
     """
+    if not isinstance(known, dict):
+        raise ModelError(f"expected a table in the model's metadata edgekit.ranges, found {known!r}")
     names = {spec.name for spec in inputs}
     given = {}
     for text in asked:
@@ -42,13 +43,13 @@ def _fitting(spec: TensorSpec, found: ShapeRange) -> ShapeRange:
     return found
 
 
-def _from_known(spec: TensorSpec, known: Mapping[str, list[int]]) -> ShapeRange:
+def _from_known(spec: TensorSpec, known: dict[str, Any]) -> ShapeRange:
     columns: list[tuple[int, ...]] = []
     for axis, size in enumerate(spec.shape):
         if isinstance(size, int):
             columns.append((size, size, size))
         elif size in known:
-            columns.append(tuple(known[size]))
+            columns.append(_sizes(size, known[size]))
         elif axis == 0:
             columns.append(_BATCH)
         else:
@@ -61,3 +62,10 @@ def _from_known(spec: TensorSpec, known: Mapping[str, list[int]]) -> ShapeRange:
             )
     low, best, high = zip(*columns, strict=True) if columns else ((), (), ())
     return ShapeRange(spec.name, low, best, high)
+
+
+def _sizes(dim: str, found: Any) -> tuple[int, ...]:
+    """[min, opt, max] of an open axis, from a file that may hold anything."""
+    if not isinstance(found, list) or [type(size) for size in found] != [int, int, int] or sorted(found) != found:
+        raise ModelError(f"expected edgekit.ranges with [min, opt, max] of the axis {dim}, found {found!r}", "--shape")
+    return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -65,21 +66,26 @@ class Manifest:
     files: dict[str, FileEntry]
 
     def dump(self) -> bytes:
-        """The manifest as canonical JSON: the same bundle gives the same bytes."""
-        return json_bytes({"schema": SCHEMA, **to_table(self)})
+        """The manifest as canonical JSON with a digest of itself: the same bundle gives the same bytes."""
+        table = {"schema": SCHEMA, **to_table(self)}
+        return json_bytes({**table, "manifest_sha256": hashlib.sha256(json_bytes(table)).hexdigest()})
 
     @classmethod
     def parse(cls, text: bytes) -> Manifest:
-        """Read what `dump` wrote; IntegrityError for anything else."""
+        """Read what `dump` wrote, byte for byte; IntegrityError for anything else.
+
+        The digest of itself finds damage. Against someone who writes a new one there are only signatures.
+        """
         try:
             table = json.loads(text)
             if not isinstance(table, dict) or table.pop("schema", None) != SCHEMA:
                 raise IntegrityError(f"expected a bundle manifest of schema {SCHEMA}, found another or none")
+            table.pop("manifest_sha256", None)  # compared below, with every other byte
             manifest = cls(
                 model=from_table(ModelEntry, table.pop("model"), "model"),
                 inputs=tuple(from_table(TensorSpec, item, "inputs") for item in table.pop("inputs")),
                 outputs=tuple(from_table(TensorSpec, item, "outputs") for item in table.pop("outputs")),
-                ranges={name: tuple(map(int, item)) for name, item in table.pop("ranges").items()},
+                ranges={name: tuple(item) for name, item in table.pop("ranges").items()},
                 engines=tuple(from_table(EngineEntry, item, "engines") for item in table.pop("engines")),
                 files={name: from_table(FileEntry, item, name) for name, item in table.pop("files").items()},
                 **{name: str(table.pop(name)) for name in ("edgekit", "verdict", "preprocess", "postprocess")},
@@ -93,6 +99,8 @@ class Manifest:
         except EdgekitError as error:
             raise IntegrityError(f"expected {MANIFEST} as edgekit writes it, found: {error.problem}") from error
         manifest._check()
+        if manifest.dump() != text:
+            raise IntegrityError(f"expected {MANIFEST} to match its own SHA-256, found that it was changed")
         return manifest
 
     def _check(self) -> None:
@@ -105,6 +113,10 @@ class Manifest:
         for name in filter(None, named):
             if name not in self.files:
                 raise IntegrityError(f"expected {name} among the files of {MANIFEST}, found none")
+        for name, sizes in self.ranges.items():
+            # `type` keeps true, 1.5 and "1" out, which JSON may hold; a Session reads three sizes.
+            if [type(size) for size in sizes] != [int, int, int] or not 1 <= sizes[0] <= sizes[1] <= sizes[2]:
+                raise IntegrityError(f"expected {MANIFEST} as edgekit writes it, found ranges: {name} is {sizes}")
         if self.model.optimization not in OPTIMIZATIONS:
             raise IntegrityError(f"expected optimization {OPTIMIZATIONS}, found {self.model.optimization!r}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx
 
@@ -43,10 +45,21 @@ def to_fp16(model: onnx.ModelProto, keep_ops: tuple[str, ...] = ()) -> PassResul
 def _beyond_half(model: onnx.ModelProto) -> tuple[str, ...]:
     """The weights that the converter will clip without a word."""
     notes = []
-    for tensor in model.graph.initializer:
+    for name, tensor in _weights(model.graph):
         if tensor.data_type == onnx.TensorProto.FLOAT:
             values = onnx.numpy_helper.to_array(tensor)
             largest = float(np.abs(values).max()) if values.size else 0.0
             if not largest <= _LARGEST_HALF:
-                notes.append(f"weight {tensor.name!r} holds {largest:g}, beyond FP16: clipped to {_LARGEST_HALF:g}")
+                notes.append(f"weight {name!r} holds {largest:g}, beyond FP16: clipped to {_LARGEST_HALF:g}")
     return tuple(notes)
+
+
+def _weights(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """The initializers and the values of Constant nodes, also inside subgraphs."""
+    yield from ((tensor.name, tensor) for tensor in graph.initializer)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.type == onnx.AttributeProto.TENSOR:
+                yield node.output[0], attribute.t
+            elif attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _weights(attribute.g)

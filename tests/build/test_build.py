@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,9 @@ pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX builds the engines of t
 
 from edgekit.build import build  # noqa: E402
 from edgekit.configs import BuildConfig, QuantizeConfig  # noqa: E402
-from edgekit.errors import BuildError, EdgekitError, TargetError  # noqa: E402
+from edgekit.errors import BuildError, EdgekitError, ShapeError, TargetError  # noqa: E402
 from edgekit.quantize import quantize  # noqa: E402
+from edgekit.targets import target  # noqa: E402
 
 LIGHT = sorted((Path(onnx.__file__).parent / "backend/test/data/light").glob("*.onnx"))
 FAST = ("light_squeezenet", "light_bvlc_alexnet")
@@ -96,3 +100,82 @@ def test_ctrl_c_inside_tensorrt_stops_it(small_onnx, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         build(small_onnx, tmp_path / "a.engine", BuildConfig("rtx"), interrupted)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_digest_and_the_default_gpus_are_reported(small_onnx, tmp_path):
+    report = build(small_onnx, tmp_path / "a.engine", BuildConfig("rtx"))
+    assert report.sha256 == hashlib.sha256((tmp_path / "a.engine").read_bytes()).hexdigest()
+    assert json.loads((tmp_path / "a.engine.json").read_text())["sha256"] == report.sha256
+    assert report.compute_capabilities == target("rtx").default_compute_capabilities
+    assert "half" not in {layer.dtype for layer in report.layers}
+
+
+def relu(path: Path, shape: list, **ranges: object) -> Path:
+    """x -> Relu -> y with these axes, and with the metadata that edgekit's export leaves."""
+    helper = onnx.helper
+    x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], "relu")], "g", [x], [y])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    for key, value in ranges.items():
+        made.metadata_props.add(key=f"edgekit.{key}", value=json.dumps(value))
+    onnx.save(made, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["cpu", "rtx"])
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ("y:1x2x4", "no input 'y'"),
+        ("x:1x4", "expected 3 axes for x"),
+        ("x:1x2x5", "axis 2 of x is fixed at 4, found 5"),
+        ("x:8x2x4:4x2x4:1x2x4", "1 <= min <= opt <= max"),
+        ("x:1xtwox4", "--shape name:1x3x224x224"),
+        (None, "--shape x:1xtimex4"),
+    ],
+)
+def test_a_shape_that_does_not_fit_writes_nothing(tmp_path, kind, shape, says):
+    source = relu(tmp_path / "m.onnx", ["batch", "time", 4])
+    with pytest.raises(ShapeError) as error:
+        build(source, tmp_path / "a.engine", BuildConfig(kind, shape=(shape,) if shape else ()))
+    assert says in str(error.value)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_the_exports_metadata_gives_the_ranges(tmp_path):
+    source = relu(tmp_path / "m.onnx", ["batch", "time", 4], ranges={"time": [2, 3, 5]})
+    assert build(source, tmp_path / "a.engine", BuildConfig("rtx", ("8.6",))).shapes == ("x:1x2x4:1x3x4:8x5x4",)
+
+
+@pytest.mark.parametrize(
+    "ranges", [{"batch": [1, 2]}, {"batch": ["1", "2", "3"]}, {"batch": 5}, {"batch": [8, 4, 1]}, "batch", ["batch"], 7]
+)
+def test_metadata_that_is_no_range_is_an_error_of_one_line(tmp_path, ranges):
+    with pytest.raises(EdgekitError) as error:
+        build(relu(tmp_path / "m.onnx", ["batch", 4], ranges=ranges), tmp_path / "a.engine", BuildConfig("cpu"))
+    assert "\n" not in str(error.value)
+    assert "batch" in str(error.value) or "edgekit.ranges" in str(error.value)
+
+
+AFTER_A_FAILURE = """
+import gc, pathlib, sys
+from edgekit.build import build
+from edgekit.configs import BuildConfig
+from edgekit.errors import BuildError
+gc.disable()
+refused, good, out = map(pathlib.Path, sys.argv[1:])
+try:
+    build(refused, out, BuildConfig("rtx"))
+except BuildError as error:
+    error.itself = error  # a cycle, as debuggers and test runners make: only the collector ends it
+sys.setprofile(lambda frame, event, _: gc.collect() if (event, frame.f_code.co_name) == ("call", "log") else None)
+print(build(good, out, BuildConfig("rtx", ("8.6",))).bytes)
+"""
+
+
+def test_a_build_after_a_failed_one_does_not_hang(small_onnx, tmp_path):
+    """TensorRT logs while it holds its lock; a failed build's builder that is collected there would wait for it."""
+    onnx.save(model("Unheard", "house"), tmp_path / "m.onnx")
+    command = [sys.executable, "-c", AFTER_A_FAILURE, tmp_path / "m.onnx", small_onnx, tmp_path / "a.engine"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout) == (tmp_path / "a.engine").stat().st_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgekit.bundle import Contents, Manifest, pack, read_manifest, verify
+from edgekit.bundle import Contents, EngineEntry, FileEntry, Manifest, ModelEntry, pack, read_manifest, verify
 from edgekit.errors import IntegrityError
 from edgekit.runtime import Session
+from edgekit.specs import TensorSpec
 
 
 @pytest.fixture
@@ -36,15 +38,15 @@ def test_an_untouched_bundle_verifies_and_hands_out_the_hashed_bytes(bundle):
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), data=st.data())
 def test_any_flipped_bit_is_refused(bundle, place, bit, data):
-    """Also in the manifest: there a flip leaves malformed JSON, another digest, or a value that is not ours."""
-    name = data.draw(st.sampled_from(["model.onnx", "reports/accuracy.json"]))
+    """In any file, the manifest included."""
+    name = data.draw(st.sampled_from(["model.onnx", "reports/accuracy.json", "manifest.json"]))
     path = bundle / name
     good = path.read_bytes()
     bad = bytearray(good)
     bad[int(place * len(bad))] ^= 1 << bit
     path.write_bytes(bad)
     try:
-        with pytest.raises(IntegrityError, match="it was changed"):
+        with pytest.raises(IntegrityError):
             Session.open(bundle)
     finally:
         path.write_bytes(good)
@@ -102,3 +104,88 @@ def test_packing_twice_gives_the_same_bytes(bundle, tmp_path):
     assert first == second
     assert (tmp_path / "a" / "manifest.json").read_bytes() == (tmp_path / "b" / "manifest.json").read_bytes()
     assert set(verify(tmp_path / "a").manifest.files) == {*manifest.files, "made.json"}
+
+
+def test_one_changed_byte_in_any_file_is_refused(bundle):
+    for name in read_manifest(bundle).files:
+        good = (bundle / name).read_bytes()
+        (bundle / name).write_bytes(bytes([good[0] ^ 0xFF]) + good[1:])
+        with pytest.raises(IntegrityError, match=f"{name}, found .*: it was changed"):
+            Session.open(bundle)
+        (bundle / name).write_bytes(good)
+    verify(bundle)
+
+
+def test_every_single_bit_of_the_manifest_is_covered(bundle):
+    """Its own digest finds what JSON and the checks of values let through, such as another verdict."""
+    good = (bundle / "manifest.json").read_bytes()
+    for place in range(len(good)):
+        for bit in range(8):
+            bad = bytearray(good)
+            bad[place] ^= 1 << bit
+            with pytest.raises(IntegrityError):
+                Manifest.parse(bytes(bad))
+    assert Manifest.parse(good).dump() == good
+
+
+def test_another_verdict_is_refused(bundle):
+    change(bundle, verdict="PASS (trt, a GPU that never was)")
+    with pytest.raises(IntegrityError, match="match its own SHA-256"):
+        Session.open(bundle)
+
+
+def swap_for_a_link_to_itself(bundle: Path, name: str) -> None:
+    """What a link points to is right: the link is what is refused."""
+    (bundle / name).rename(bundle.parent / "elsewhere")
+    (bundle / name).symlink_to(bundle.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda bundle: swap_for_a_link_to_itself(bundle, "model.onnx"), "found a link or a device"),
+        (lambda bundle: swap_for_a_link_to_itself(bundle, "reports"), "found a link or a device"),
+        (lambda bundle: swap_for_a_link_to_itself(bundle, "manifest.json"), "expected a bundle with manifest.json"),
+        (lambda bundle: os.mkfifo(bundle / "pipe"), "found a link or a device"),
+        (lambda bundle: (bundle / "reports" / "more").write_text("x"), "found reports/more too"),
+        (lambda bundle: (bundle / "manifest.json").write_text("[]"), "schema 1"),
+        (lambda bundle: (bundle / "manifest.json").write_text("1" * 5000), "as edgekit writes it"),
+        (lambda bundle: change(bundle, files={"a": entry(mode=7)}), "unknown key 'mode'"),
+        (lambda bundle: change(bundle, files={"a": entry(size=-1)}), "a size and a SHA-256"),
+        (lambda bundle: change(bundle, files={"manifest.json": entry()}), "plain file names"),
+        *(
+            (lambda bundle, name=name: change(bundle, files={name: entry()}), "plain file names")
+            for name in ("", ".", "a/../b", "a//b", "./a", ".hidden", "a\\b", "a\n", "a\0", "a/", "C:a")
+        ),
+        *(
+            (lambda bundle, sizes=sizes: change(bundle, ranges={"batch": sizes}), "ranges")
+            for sizes in ([1, 8], [], [8, 1, 1], [0, 1, 8], [1, 1.5, 8], "138", [True, 1, 8])
+        ),
+    ],
+)
+def test_what_a_hostile_bundle_may_try_is_refused_in_one_line(bundle, damage, says):
+    damage(bundle)
+    with pytest.raises(IntegrityError) as error:
+        Session.open(bundle)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_bytes_that_the_manifest_does_not_list_cannot_be_kept(bundle):
+    with pytest.raises(IntegrityError, match=r"expected other\.onnx"):
+        verify(bundle, keep={"other.onnx"})
+
+
+SIZES = st.lists(st.integers(1, 99), min_size=3, max_size=3).map(sorted).map(tuple)
+SPECS = st.builds(
+    TensorSpec, st.text(), st.just("float32"), st.lists(st.integers(1, 9) | st.text(), max_size=4).map(tuple)
+)
+
+
+@given(st.text(), st.dictionaries(st.text(), SIZES, max_size=3), st.lists(SPECS, max_size=3).map(tuple))
+def test_a_manifest_survives_its_own_json(text, ranges, specs):
+    files = {"model.onnx": FileEntry(3, "0" * 64)}
+    model = ModelEntry("model.onnx", text, text, "fp16", "all")
+    engines = (EngineEntry("model.onnx", text, text, ("8.6", text)),)
+    made = Manifest("1", text, model, "", "model.onnx", specs, specs, ranges, engines, files)
+    assert Manifest.parse(made.dump()) == made

@@ -160,3 +160,26 @@ def test_the_text_of_a_bare_machine_says_unknown(tmp_path, only_packages):
     assert "unknown" in text
     assert "None" not in text
     assert MISSING in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("MemTotal: 2048 kB\nMemAvailable: 1023 kB\n", (2, 0)),
+        ("MemTotal: 2048 kB\n", (2, None)),
+        ("MemTotal: 2048\nMemAvailable: 2048 MB\n", (None, None)),
+        ("MemTotal: many kB\nMemAvailable: -4096 kB\n", (None, None)),
+        ("", (None, None)),
+        ("\ufffd\0\n:\n", (None, None)),
+    ],
+)
+def test_only_lines_of_the_documented_form_are_read(tree, text, expected):
+    found = preflight(tree({"proc/meminfo": text}), MISSING)
+    assert (found.memory_mib, found.available_mib) == expected
+
+
+def test_a_bare_machine_can_do_nothing_and_is_told_what_to_install(tmp_path, only_packages):
+    only_packages()
+    found = preflight(tmp_path / "empty", MISSING)
+    assert not any(item.build or item.run for item in found.targets)
+    assert summary_lines(found)[-1].startswith("next: pip install ")

@@ -102,3 +102,58 @@ def test_foreign_networks_compute_in_half_precision(path, tmp_path):
         # The package fills these networks with constants; the sums of two of them overflow half precision.
         overflows = path.stem in ("light_inception_v1", "light_squeezenet")
         assert meter.db() == -math.inf if overflows else meter.db() > 40, name
+
+
+def constant(value: float) -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(np.array([value, 1], np.float32), "anything")
+
+
+def saved(path: Path, nodes: list, inputs: list) -> Path:
+    helper = onnx.helper
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", 1, ["n", 2])])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+X = onnx.helper.make_tensor_value_info("x", 1, ["n", 2])
+
+
+def test_a_constant_node_beyond_half_precision_is_said(tmp_path):
+    nodes = [
+        onnx.helper.make_node("Constant", [], ["c"], value=constant(-1e6)),
+        onnx.helper.make_node("Add", ["x", "c"], ["y"]),
+    ]
+    report = quantize(saved(tmp_path / "m.onnx", nodes, [X]), tmp_path / "o.onnx", FP16)
+    assert report.warnings == ("weight 'c' holds 1e+06, beyond FP16: clipped to 65504",)
+    assert next(outputs_of(report.path, [{"x": np.zeros((1, 2), np.float32)}]))["y"].tolist() == [[-65504, 1]]
+
+
+def test_a_weight_inside_a_branch_beyond_half_precision_is_said(tmp_path):
+    helper = onnx.helper
+
+    def branch(name: str, value: float) -> onnx.GraphProto:
+        weight = constant(value)
+        weight.name = f"w_{name}"
+        out = helper.make_tensor_value_info(name, 1, ["n", 2])
+        return helper.make_graph([helper.make_node("Add", ["x", weight.name], [name])], name, [], [out], [weight])
+
+    node = helper.make_node("If", ["go"], ["y"], then_branch=branch("yes", 1e6), else_branch=branch("no", 1))
+    source = saved(tmp_path / "m.onnx", [node], [X, helper.make_tensor_value_info("go", onnx.TensorProto.BOOL, [])])
+    report = quantize(source, tmp_path / "o.onnx", FP16)
+    assert report.warnings == ("weight 'w_yes' holds 1e+06, beyond FP16: clipped to 65504",)
+
+
+def test_inputs_and_outputs_keep_names_dtypes_and_axes(small_onnx, tmp_path):
+    half = read_onnx(quantize(small_onnx, tmp_path / "half.onnx", FP16).path)
+    whole = read_onnx(small_onnx)
+    assert (half.graph.input, half.graph.output) == (whole.graph.input, whole.graph.output)
+    assert {tensor.data_type for tensor in half.graph.initializer} == {onnx.TensorProto.FLOAT16}
+
+
+def test_the_report_beside_it_tells_the_sizes_on_disk(small_onnx, tmp_path):
+    quantize(small_onnx, tmp_path / "half.onnx", FP16)
+    table = json.loads((tmp_path / "half.onnx.json").read_text())
+    assert table["stage"] == "quantize"
+    assert table["bytes_before"] == small_onnx.stat().st_size
+    assert table["bytes_after"] == (tmp_path / "half.onnx").stat().st_size
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["half.onnx", "half.onnx.json"]

@@ -89,3 +89,47 @@ def test_noise_is_refused(tmp_path, noise):
     (tmp_path / "noise.onnx").write_bytes(noise)
     with pytest.raises(ModelError):
         read_onnx(tmp_path / "noise.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"this is not a model\n" * 20, b"\x08\x0a", b"\0" * 64])
+def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path, content):
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match=r"expected an ONNX model in .*m\.onnx") as error:
+        read_onnx(tmp_path / "m.onnx")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="found none"):
+        read_onnx(tmp_path / "none.onnx")
+    with pytest.raises(ModelError, match="expected to read"):
+        read_onnx(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.25, 0.5, 0.75, 0.95])
+def test_a_file_cut_before_its_opset_is_refused(small_onnx, tmp_path, share):
+    """The opset is what comes last in the file, so that every cut loses it."""
+    whole = small_onnx.read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ModelError, match="expected an ONNX model in"):
+        read_onnx(tmp_path / "cut.onnx")
+
+
+def test_an_unsorted_file_is_handed_on_sorted(tmp_path):
+    """The bytes that a parser gets are those of the sorted model; onnx's checker refuses the others."""
+    nodes = [helper.make_node("Neg", ["a"], ["y"]), helper.make_node("Exp", ["x"], ["a"])]
+    path = save(tmp_path / "m.onnx", nodes, [value("x", [2])], [value("y", [2])])
+    with pytest.raises(onnx.checker.ValidationError):
+        onnx.checker.check_model(path.read_bytes())
+    found = read_onnx_file(path)
+    onnx.checker.check_model(found.serialized)
+    assert [node.op_type for node in onnx.load_from_string(found.serialized).graph.node] == ["Exp", "Neg"]
+
+
+@pytest.mark.parametrize(("text", "expected"), [('{"n": [1, 2, 3]}', {"n": [1, 2, 3]}), ("plain text", "plain text")])
+def test_metadata_is_json_or_text(tmp_path, text, expected):
+    path = save(tmp_path / "m.onnx", [helper.make_node("Relu", ["x"], ["y"])], [value("x", [2])], [value("y", [2])])
+    model = onnx.load(path)
+    model.metadata_props.add(key="edgekit.what", value=text)
+    assert metadata(model, "what") == expected
+    assert metadata(model, "other") is None

@@ -67,3 +67,47 @@ def test_a_cycle_is_refused():
     nodes = [helper.make_node("Add", ["x", "b"], ["a"], "first"), helper.make_node("Neg", ["a"], ["b"], "second")]
     with pytest.raises(ModelError, match="found one through node 'first'"):
         sort_nodes(model(nodes, "b"))
+
+
+def test_a_sorted_graph_is_not_touched(small_onnx):
+    whole = onnx.load(small_onnx)
+    before = whole.SerializeToString()
+    result = sort_nodes(whole)
+    assert not result.modified
+    assert result.model is whole
+    assert whole.SerializeToString() == before
+
+
+def test_nodes_inside_a_branch_are_sorted_too():
+    out = helper.make_tensor_value_info("inner", onnx.TensorProto.FLOAT, [2])
+    inside = [helper.make_node("Neg", ["twice"], ["inner"]), helper.make_node("Add", ["x", "x"], ["twice"])]
+    branches = {name: helper.make_graph(inside, name, [], [out]) for name in ("then_branch", "else_branch")}
+    condition = onnx.numpy_helper.from_array(np.array(True), "c")
+    nodes = [
+        helper.make_node("Constant", [], ["cond"], value=condition),
+        helper.make_node("If", ["cond"], ["y"], **branches),
+    ]
+    shuffled = model(nodes, "y")
+    assert sort_nodes(shuffled).modified
+    onnx.checker.check_model(shuffled)
+    np.testing.assert_array_equal(ReferenceEvaluator(shuffled).run(None, {"x": X})[0], -2 * X)
+
+
+def test_a_branch_that_only_hands_a_name_on_depends_on_it():
+    """The captured name stands in the branch's outputs alone; no node of the branch reads it."""
+    out = helper.make_tensor_value_info("made", onnx.TensorProto.FLOAT, [2])
+    branches = {name: helper.make_graph([], name, [], [out]) for name in ("then_branch", "else_branch")}
+    condition = onnx.numpy_helper.from_array(np.array(True), "c")
+    nodes = [
+        helper.make_node("If", ["cond"], ["y"], **branches),
+        helper.make_node("Constant", [], ["cond"], value=condition),
+        helper.make_node("Exp", ["x"], ["made"]),
+    ]
+    shuffled = model(nodes, "y")
+    assert sort_nodes(shuffled).modified
+    assert [node.op_type for node in shuffled.graph.node] == ["Constant", "Exp", "If"]
+
+
+def test_a_node_that_feeds_itself_is_a_cycle():
+    with pytest.raises(ModelError, match="found one through node 'itself'"):
+        sort_nodes(model([helper.make_node("Add", ["x", "y"], ["y"], "itself")], "y"))
