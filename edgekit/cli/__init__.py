@@ -76,9 +76,9 @@ def _exit_code(arguments: list[str]) -> int:
             INTERRUPTS.check()
     except Exception as error:
         # An import or a library call that Ctrl-C broke off fails in its own words.
-        return _fail("interrupted", _INTERRUPTED, False) if INTERRUPTS.seen else _explained(error, verbose)
+        return _interrupted() if INTERRUPTS.seen else _explained(error, verbose)
     except KeyboardInterrupt:
-        return _fail("interrupted", _INTERRUPTED, False)
+        return _interrupted()
     return result if isinstance(result, int) else 0
 
 
@@ -92,10 +92,17 @@ def _explained(error: Exception, verbose: bool) -> int:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "edgekit"
         return _fail(f"{' '.join(error.format_message().split())}; next: {command} --help", error.exit_code, verbose)
     if isinstance(error, (_Interrupted, click.Abort)):
-        return _fail("interrupted", _INTERRUPTED, False)
+        return _interrupted()
     if isinstance(error, BrokenPipeError):
         return 1
     return _fail(f"a fault of edgekit itself: {type(error).__name__}: {error}; next: again with -v", 1, verbose)
+
+
+def _interrupted() -> int:
+    # CPython notes a KeyboardInterrupt that leaves code run from a string, and at its end kills itself
+    # by SIGINT instead of using our exit code. Running any string clears the note (pythonrun.c, run_eval_code_obj).
+    exec("")
+    return _fail("interrupted", _INTERRUPTED, False)
 
 
 def _fail(message: str, code: int, verbose: bool) -> int:
