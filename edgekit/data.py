@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -127,6 +128,14 @@ class PictureData:
         for row, file in enumerate(self._files[start:stop]):
             apply(self._preprocess, read_picture(file), batch[row])
         return {self._preprocess.input: batch}
+
+
+def write_npz(path: Path, arrays: Batch) -> None:
+    """Write arrays under any names: `np.savez` keeps `file` and `allow_pickle` for itself, and a model may not."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def pictures(path: Path) -> tuple[Path, ...]:

@@ -14,12 +14,12 @@ from edgekit.configs import BuildConfig, DeployConfig, ExportConfig, ValidateCon
 from edgekit.data import check_there
 from edgekit.device import find_gpus
 from edgekit.errors import ShapeError, UsageError
-from edgekit.files import json_bytes
+from edgekit.files import json_bytes, written_aside
 from edgekit.judge import OPTIMIZATION
 from edgekit.quantize import QuantizeReport, quantize
 from edgekit.recipe import Recipe, load_recipe, recipe_of
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
-from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx
+from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx, read_onnx_file
 from edgekit.specs import Postprocess, ShapeRange, TensorSpec, to_table
 from edgekit.validate import ValidateReport, validate
 
@@ -34,7 +34,7 @@ class DeployReport(StageReport):
     exit_code: int
     broken: tuple[str, ...]
     judged_on: str
-    sqnr_db: dict[str, float | None]
+    sqnr_db: dict[str, float | str]
     stages: dict[str, Path]
     bytes: dict[str, int]
 
@@ -123,7 +123,12 @@ def _source(model: str, plan: _Plan, progress: Progress) -> _Source:
     if model.endswith(".onnx"):
         if config.data is None:
             raise UsageError("expected data to judge an ONNX file on, since it carries no examples", "--data D")
-        return _Source(Path(model), config.data, "", ())
+        # With external weights brought in: what is judged and shipped must stand on its own.
+        whole = plan.stages / "model.onnx"
+        serialized = read_onnx_file(Path(model)).serialized
+        with written_aside(whole) as partial:
+            partial.write_bytes(serialized)
+        return _Source(whole, config.data, "", ())
     # The only room that imports torch: a device that starts from ONNX has none.
     from edgekit.export import examples_file, export
 

@@ -22,9 +22,11 @@ def written_aside(out: Path) -> Iterator[Path]:
     is on the same file system, which is what makes the rename atomic.
     """
     with _blame_on(out):
+        out = out.resolve()  # through a link: what it points to is written, the link stays
         out.parent.mkdir(parents=True, exist_ok=True)
-        if out.is_dir():
-            raise OutputError(f"expected a file name to write to, found the folder {out}")
+        if out.exists() and not out.is_file():
+            # A rename would put our file in the place of a folder, a device or a pipe.
+            raise OutputError(f"expected the name of a file to write, found {out}, which is none", "another OUT")
         partial = _beside(out)
         partial.touch(exist_ok=False)
     try:
@@ -36,14 +38,20 @@ def written_aside(out: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def folder_written_aside(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `out`; on success it replaces `out`, on any failure it is removed."""
+def folder_written_aside(out: Path, marker: str) -> Iterator[Path]:
+    """Yield a temporary folder beside `out`; on success it replaces `out`, on any failure it is removed.
+
+    An `out` that has something in it, but no file `marker`, is not ours to replace.
+    """
     import shutil  # the runtime, which reads only, need not load it
 
     with _blame_on(out):
+        out = out.resolve()
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.exists() and not out.is_dir():
             raise OutputError(f"expected a folder to write to, found the file {out}")
+        if out.exists() and any(out.iterdir()) and not (out / marker).is_file():
+            raise OutputError(f"expected {out} to be empty or to hold {marker}, found other files", "another OUT")
         partial = _beside(out)
         partial.mkdir()
     previous = partial.with_suffix(".old.part")
@@ -58,6 +66,12 @@ def folder_written_aside(out: Path) -> Iterator[Path]:
             previous.rename(out)
         shutil.rmtree(previous, ignore_errors=True)
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_apart(source: Path, out: Path) -> None:
+    """Raise OutputError where a stage would replace its own source."""
+    if source.resolve() == out.resolve():
+        raise OutputError(f"expected OUT to be another file than {source}, found the same", "another OUT")
 
 
 def _beside(out: Path) -> Path:

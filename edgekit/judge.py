@@ -14,10 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekit.data import Batch
+from edgekit.data import Batch, write_npz
 from edgekit.errors import ModelError
 
 OPTIMIZATION = "disable_all"
+# Not `-m`: that puts the current folder first, where a user's random.py would stand in for Python's own.
+_ROOT = Path(__file__).parents[1]
+_START = (
+    "import sys; sys.path[:] = [item for item in sys.path if item] + [sys.argv[1]]; "
+    "from edgekit.judge import _main; _main(*sys.argv[2:4], int(sys.argv[4]))"
+)
 
 
 def outputs_of(model: Path, inputs: Iterable[Batch]) -> Iterator[Batch]:
@@ -26,9 +32,9 @@ def outputs_of(model: Path, inputs: Iterable[Batch]) -> Iterator[Batch]:
         root = Path(folder)
         count = 0
         for count, batch in enumerate(inputs, start=1):
-            _save(root / f"in{count}.npz", batch)
+            write_npz(root / f"in{count}.npz", batch)
         done = subprocess.run(
-            [sys.executable, "-m", "edgekit.judge", str(model), folder, str(count)], capture_output=True, text=True
+            [sys.executable, "-c", _START, str(_ROOT), str(model), folder, str(count)], capture_output=True, text=True
         )
         if done.returncode < 0:
             raise ModelError(f"onnxruntime crashed with signal {-done.returncode} on {model}")
@@ -39,14 +45,9 @@ def outputs_of(model: Path, inputs: Iterable[Batch]) -> Iterator[Batch]:
             yield _load(root / f"out{index}.npz")
 
 
-def _save(path: Path, batch: Batch) -> None:
-    """Names get a prefix: `np.savez` keeps `file` and `allow_pickle` for itself, and a model may not."""
-    np.savez(path, **{f"={name}": array for name, array in batch.items()})  # type: ignore[arg-type]
-
-
 def _load(path: Path) -> Batch:
     with np.load(path) as archive:
-        return {name[1:]: archive[name] for name in archive.files}
+        return {name: archive[name] for name in archive.files}
 
 
 def _main(model: str, folder: str, count: int) -> None:
@@ -59,8 +60,4 @@ def _main(model: str, folder: str, count: int) -> None:
     names = [output.name for output in session.get_outputs()]
     for index in range(1, count + 1):
         outputs = session.run(names, _load(Path(folder) / f"in{index}.npz"))
-        _save(Path(folder) / f"out{index}.npz", dict(zip(names, outputs, strict=True)))
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+        write_npz(Path(folder) / f"out{index}.npz", dict(zip(names, outputs, strict=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ _BATCH = 4
 
 @dataclass(frozen=True)
 class ValidateReport(StageReport):
-    """`verdict` is PASS or FAIL with the backend that ran; `sqnr_db` is by output, infinite as None."""
+    """`verdict` is PASS or FAIL with the backend that ran; `sqnr_db` is by output: 'inf' for equal,
+    '-inf' for NaN or Inf, since JSON has no such numbers."""
 
     source: Path
     verdict: str
@@ -32,7 +34,7 @@ class ValidateReport(StageReport):
     backend: str
     budget: tuple[str, ...]
     broken: tuple[str, ...]
-    sqnr_db: dict[str, float | None]
+    sqnr_db: dict[str, float | str]
     samples: int
     data: str
 
@@ -76,7 +78,7 @@ def validate(
         backend="ort, cpu",
         budget=tuple(map(str, limits)),
         broken=tuple(f"{limit}: found {worst:.2f}" for limit in broken),
-        sqnr_db={name: round(value, 2) if abs(value) < float("inf") else None for name, value in sqnr.items()},
+        sqnr_db={name: round(value, 2) if math.isfinite(value) else str(value) for name, value in sqnr.items()},
         samples=count,
         data=data.what,
     )

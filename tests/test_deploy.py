@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit.build import build
 from edgekit.bundle import verify
-from edgekit.configs import DeployConfig, RunConfig
+from edgekit.configs import BuildConfig, DeployConfig, RunConfig
 from edgekit.deploy import deploy
 from edgekit.inspect import inspect
 from edgekit.run import run
@@ -143,3 +144,34 @@ def test_int8_judged_on_its_own_calibration_data_says_so(small_onnx, small_data,
     other.write_bytes(small_data.read_bytes())
     apart = DeployConfig(target="cpu", data=data, precision="int8", calibrate_on=str(other))
     assert deploy(str(small_onnx), tmp_path / "b", apart).judged_on == "8 samples of small.npz"
+
+
+def test_external_weights_are_brought_into_the_bundle(small_onnx, small_data, tmp_path, monkeypatch):
+    """What is judged and shipped stands on its own: the weights' file may change or go."""
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
+    onnx.save(onnx.load(small_onnx), "ext.onnx", save_as_external_data=True, location="ext.bin", size_threshold=0)
+    deploy("ext.onnx", tmp_path / "out", DeployConfig("cpu", str(small_data), precision="fp32"))
+    with np.load(small_data) as archive:
+        image = archive["image"]
+    with Session.open(tmp_path / "out" / "bundle") as session:
+        before = session.run({"image": image})["logits"]
+    Path("ext.bin").write_bytes(bytes(Path("ext.bin").stat().st_size))
+    with Session.open(tmp_path / "out" / "bundle") as session:
+        np.testing.assert_array_equal(session.run({"image": image})["logits"], before)
+    assert np.abs(before).max() > 0
+    assert build(Path("ext.onnx"), tmp_path / "whole.onnx", BuildConfig("cpu")).bytes > Path("ext.onnx").stat().st_size
+
+
+@pytest.mark.slow  # a full-size network
+def test_a_broken_model_is_not_called_equal(tmp_path):
+    """The onnx package fills this network with constants, whose sums overflow FP16: the report says NaN or Inf."""
+    onnx = pytest.importorskip("onnx")
+    model = Path(onnx.__file__).parent / "backend/test/data/light/light_squeezenet.onnx"
+    image = np.random.default_rng(0).uniform(size=(1, 3, 224, 224)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", data_0=image)
+    found = {}
+    for precision in ("fp16", "fp32"):
+        report = deploy(str(model), tmp_path, DeployConfig("cpu", str(tmp_path / "x.npz"), precision=precision))
+        found[precision] = (report.exit_code, report.sqnr_db["softmaxout_1"])
+    assert found == {"fp16": (3, "-inf"), "fp32": (0, "inf")}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
 from edgekit.errors import OutputError
-from edgekit.files import folder_written_aside, json_bytes, sha256_of, written_aside
+from edgekit.files import check_apart, folder_written_aside, json_bytes, sha256_of, written_aside
+
+bundle_folder = functools.partial(folder_written_aside, marker="inside")
 
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
@@ -23,7 +27,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, failure, earlier):
     with pytest.raises(failure), written_aside(file) as partial:
         partial.write_text("half")
         raise failure
-    with pytest.raises(failure), folder_written_aside(folder) as partial:
+    with pytest.raises(failure), bundle_folder(folder) as partial:
         (partial / "inside").write_text("half")
         raise failure
     assert sorted(tmp_path.rglob("*")) == before
@@ -34,7 +38,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, failure, earlier):
 def test_success_replaces_the_whole(tmp_path):
     folder = tmp_path / "new" / "folder"
     for content in ("one", "two"):
-        with folder_written_aside(folder) as partial:
+        with folder_written_aside(folder, marker="one") as partial:
             (partial / content).write_text(content)
     assert [path.name for path in folder.iterdir()] == ["two"]
     with written_aside(tmp_path / "new" / "file") as partial:
@@ -58,8 +62,8 @@ def test_where_nothing_can_be_written(tmp_path):
     for out, manager in (
         (tmp_path / "file" / "below", written_aside),
         (tmp_path / "folder", written_aside),
-        (tmp_path / "file" / "below", folder_written_aside),
-        (tmp_path / "file", folder_written_aside),
+        (tmp_path / "file" / "below", bundle_folder),
+        (tmp_path / "file", bundle_folder),
     ):
         with pytest.raises(OutputError, match="expected"), manager(out):
             pytest.fail("the work was started")
@@ -88,7 +92,7 @@ def test_a_folder_that_cannot_be_put_in_place_brings_the_earlier_one_back(tmp_pa
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", full_disk)
-        with pytest.raises(OutputError, match="No space left on device"), folder_written_aside(folder) as partial:
+        with pytest.raises(OutputError, match="No space left on device"), bundle_folder(folder) as partial:
             (partial / "new").write_text("x")
     assert {path.name: path.read_text() for path in folder.iterdir()} == content
     assert list(tmp_path.iterdir()) == [folder]
@@ -96,9 +100,41 @@ def test_a_folder_that_cannot_be_put_in_place_brings_the_earlier_one_back(tmp_pa
 
 def test_an_unwritable_place_is_one_line_with_a_next_step(tmp_path):
     (tmp_path / "file").write_text("x")
-    for manager in (written_aside, folder_written_aside):
+    for manager in (written_aside, bundle_folder):
         with pytest.raises(OutputError) as error, manager(tmp_path / "file" / "below"):
             pytest.fail("the work was started")
         assert "\n" not in str(error.value)
         assert str(tmp_path / "file" / "below") in str(error.value)
         assert error.value.next_step == "another OUT"
+
+
+def test_what_is_not_ours_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.txt").write_text("years of work")
+    for out, manager in ((tmp_path / "pipe", written_aside), (tmp_path / "folder", bundle_folder)):
+        with pytest.raises(OutputError, match="expected"), manager(out):
+            pytest.fail("the work was started")
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "folder" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "file").symlink_to(tmp_path / "target")
+    for _ in range(2):
+        with bundle_folder(tmp_path / "link") as partial:
+            (partial / "inside").write_text("x")
+        with written_aside(tmp_path / "file") as partial:
+            partial.write_text("x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "real", "target"]
+
+
+def test_a_stage_does_not_replace_its_source(tmp_path):
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(OutputError, match="found the same"):
+        check_apart(tmp_path / "a", tmp_path / "b")

@@ -63,3 +63,9 @@ def test_nothing_is_left_behind_and_no_batch_gives_no_output(small_onnx, tmp_pat
     assert len(list(tmp_path.iterdir())) == 1
     outputs.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_users_random_py_does_not_stand_in_for_pythons(small_onnx, tmp_path, monkeypatch):
+    (tmp_path / "random.py").write_text("raise SystemError('the wrong random')")
+    monkeypatch.chdir(tmp_path)
+    assert "logits" in next(outputs_of(small_onnx, [{"image": np.zeros((1, 3, 8, 8), np.float32)}]))

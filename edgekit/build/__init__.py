@@ -14,7 +14,7 @@ from edgekit.build.watching import Layer, Watcher
 from edgekit.configs import BuildConfig
 from edgekit.device import find_gpus
 from edgekit.errors import BuildError
-from edgekit.files import written_aside
+from edgekit.files import check_apart, written_aside
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.reading import graph_inputs, metadata, read_onnx_file
 from edgekit.specs import ShapeRange
@@ -45,17 +45,23 @@ def build(
 ) -> BuildReport:
     """Build `source` for `config.target` and write the engine to `out`.
 
-    For target `cpu` the engine is the ONNX itself, byte for byte: onnxruntime runs it. Raises ModelError, ShapeError,
-    BuildError, TargetError (this machine cannot build for the target) or OutputError; then nothing is written.
+    For target `cpu` the engine is the ONNX itself, with external weights brought in: onnxruntime runs it. Raises
+    ModelError, ShapeError, BuildError, TargetError (this machine cannot build for the target) or OutputError; then
+    nothing is written.
     """
     watch = Stopwatch()
     kind = target(config.target)
     check_buildable(config)
+    check_apart(source, out)
     with written_aside(out) as partial:
         found = read_onnx_file(source)
         ranges = shape_ranges(graph_inputs(found.model), config.shape, metadata(found.model, "ranges") or {})
         on_cpu = kind.flavour == "ort"
-        made = _built_for_cpu(source) if on_cpu else _built_by_tensorrt(found.serialized, ranges, config, progress)
+        made = (
+            _built_for_cpu(source, found.serialized)
+            if on_cpu
+            else _built_by_tensorrt(found.serialized, ranges, config, progress)
+        )
         partial.write_bytes(made.engine)
     report = BuildReport(
         path=out,
@@ -93,16 +99,15 @@ class _Built:
     warnings: tuple[str, ...] = ()
 
 
-def _built_for_cpu(source: Path) -> _Built:
+def _built_for_cpu(source: Path, engine: bytes) -> _Built:
     """Prove that onnxruntime loads the model; ORT_DISABLE_ALL, as FP16 and Q/DQ are judged."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
-    engine = source.read_bytes()
     try:
-        onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(engine, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BuildError(f"onnxruntime refuses {source}: {str(error).strip().splitlines()[0][:300]}") from error
     return _Built(memoryview(engine), onnxruntime.__version__)

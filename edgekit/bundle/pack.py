@@ -21,7 +21,7 @@ def pack(out: Path, manifest: Manifest, contents: Contents) -> Manifest:
     """Write the bundle to the folder `out`, whole or not at all; return the manifest with the digests filled in."""
     import shutil  # the runtime imports this room and packs nothing
 
-    with folder_written_aside(out) as partial:
+    with folder_written_aside(out, MANIFEST) as partial:
         for name, source in contents.copies.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, partial / name)

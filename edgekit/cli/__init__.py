@@ -95,6 +95,8 @@ def _explained(error: Exception, verbose: bool) -> int:
         return _interrupted()
     if isinstance(error, BrokenPipeError):
         return 1
+    if isinstance(error, OSError):
+        return _fail(f"the system refused: {error.strerror or error} {error.filename or ''}", 1, verbose)
     return _fail(f"a fault of edgekit itself: {type(error).__name__}: {error}; next: again with -v", 1, verbose)
 
 

@@ -10,6 +10,8 @@ from edgekit.cli.options import FILE, Output, common, knobs
 from edgekit.cli.progress import progress_bar
 from edgekit.configs import DeployConfig
 
+_EXTREMES: dict[float | str, str] = {"inf": "equal", "-inf": "broken (NaN or Inf)"}
+
 
 @click.command("deploy")
 @click.argument("model")
@@ -30,7 +32,7 @@ def command(model: str, out_dir: Path, config: DeployConfig, output: Output) -> 
     output.report(report.to_json())
     for stage, path in report.stages.items():
         output.say(f"{stage:<9} {path}  {report.bytes[stage] / 1e6:.2f} MB")
-    noise = ", ".join(f"{name} {'equal' if db is None else f'{db:.1f} dB'}" for name, db in report.sqnr_db.items())
+    noise = ", ".join(f"{name} {_EXTREMES.get(db) or f'{db:.1f} dB'}" for name, db in report.sqnr_db.items())
     output.say(f"judged on {report.judged_on}: SQNR against FP32: {noise}")
     for line in report.broken:
         output.say(f"broken: {line}")

@@ -17,6 +17,12 @@ def progress_bar(output: Output) -> Iterator[Progress]:
 
     Each call is also where a Ctrl-C that a library swallowed comes back.
     """
+    # What a user's own code prints must not get between the JSON of a report.
+    with contextlib.redirect_stdout(sys.stderr):
+        yield from _progress(output)
+
+
+def _progress(output: Output) -> Iterator[Progress]:
     if output.quiet or not sys.stderr.isatty():
         yield lambda what, done, total: INTERRUPTS.check()
         return

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
 
 from edgekit.configs import ExportConfig
+from edgekit.data import write_npz
 from edgekit.errors import ExportError
 from edgekit.export.axes import Axes, at_least_two, dynamic_axes, parse_dynamic, resized
 from edgekit.export.dynamo import axes_found_fixed, export_dynamo, output_names
@@ -61,16 +61,13 @@ def export(
             outputs = output_names(network.outputs, _call(network.module, examples), inputs)
         progress("exporting", 1, _STEPS)
         proto, fixed = _export_open(network.module, examples, axes, (inputs, outputs), config)
+        _check_opset(proto, config.opset)
         warnings = [*fixed, *_untrained(model, network)]
         _add_metadata(proto, model, network, examples, axes)
         serialized = proto.SerializeToString()
         progress("comparing with torch at a second batch and length", 2, _STEPS)
         differences = check_parity(serialized, network.module, _cases(examples, axes), inputs, config.tolerance)
-        warnings += [
-            f"output {name!r} is constant: parity proves nothing about it"
-            for name in outputs
-            if all(difference.constant for difference in differences if difference.output == name)
-        ]
+        warnings += _constants(outputs, differences)
         partial.write_bytes(serialized)
     if config.save_examples:
         _save_examples(out, dict(zip(inputs, examples.values(), strict=True)))
@@ -151,6 +148,21 @@ def _export_open(
             return proto, warnings
 
 
+def _constants(outputs: tuple[str, ...], differences: list[Difference]) -> list[str]:
+    return [
+        f"output {name!r} is constant: parity proves nothing about it"
+        for name in outputs
+        if all(difference.constant for difference in differences if difference.output == name)
+    ]
+
+
+def _check_opset(proto: onnx.ModelProto, asked: int) -> None:
+    """torch writes its own opset where it cannot write, or its converter cannot reach, the one that was asked for."""
+    written = next(entry.version for entry in proto.opset_import if entry.domain == "")
+    if written != asked:
+        raise ExportError(f"expected ONNX opset {asked}, found that torch wrote {written}", f"--opset {written}")
+
+
 def _check_open(proto: onnx.ModelProto, inputs: tuple[str, ...], axes: Axes) -> None:
     by_name = {value.name: value for value in proto.graph.input}
     for onnx_name, dims in zip(inputs, axes.values(), strict=True):
@@ -179,9 +191,8 @@ def _add_metadata(
 
 
 def _save_examples(out: Path, examples: dict[str, torch.Tensor]) -> None:
-    with written_aside(examples_file(out)) as partial, partial.open("wb") as file:
-        # The type stub takes every keyword for `allow_pickle`.
-        np.savez(file, **{name: value.numpy() for name, value in examples.items()})  # type: ignore[arg-type]
+    with written_aside(examples_file(out)) as partial:
+        write_npz(partial, {name: value.numpy() for name, value in examples.items()})
 
 
 def _dims(value: onnx.ValueInfoProto) -> list[int | str]:

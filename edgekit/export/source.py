@@ -47,7 +47,7 @@ def _users_network(model: str) -> Network:
     make = _import(model)
     try:
         made = make()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a training script may end in sys.exit()
         raise ModelError(f"expected {model} to return a module, found {type(error).__name__}: {error}") from error
     if isinstance(made, Network):
         return made
@@ -82,7 +82,7 @@ def _tensor(model: str, name: str, value: Any) -> torch.Tensor:
         value = torch.from_numpy(value)
     if not isinstance(value, torch.Tensor) or value.dim() == 0 or value.shape[0] == 0:
         raise ModelError(f"{model}: expected example {name!r} as a tensor with batch axis 0, found {_kind(value)}")
-    return value
+    return value.detach()
 
 
 def _import(path: str) -> Callable[[], Any]:
@@ -90,7 +90,7 @@ def _import(path: str) -> Callable[[], Any]:
     where, _, name = path.rpartition(":")
     try:
         module = _import_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"expected to import {where}, found {type(error).__name__}: {error}") from error
     found = getattr(module, name, None)
     if not callable(found):

@@ -12,7 +12,7 @@ import onnx
 
 from edgekit.configs import QuantizeConfig
 from edgekit.errors import QuantizeError, nearest
-from edgekit.files import write_json, written_aside
+from edgekit.files import check_apart, write_json, written_aside
 from edgekit.quantize.calibration import ScaleTable, calibrate
 from edgekit.quantize.int8 import insert_qdq
 from edgekit.quantize.placement import quantizable_layers
@@ -61,6 +61,7 @@ def quantize(
     written. The numbers are judged by `edgekit.validate`, not here.
     """
     watch = Stopwatch()
+    check_apart(source, out)
     with written_aside(out) as partial:
         progress(f"reading {source.name}", 0, 0)
         found = read_onnx_file(source)
@@ -71,7 +72,7 @@ def quantize(
         else:
             made = _int8(found.model, hashlib.sha256(found.serialized).hexdigest(), config, progress)
         progress(f"writing {out.name}", 0, 0)
-        serialized = made.model.SerializeToString()
+        serialized = _checked(made.model)
         partial.write_bytes(serialized)
     if made.table:
         write_json(scales_file(out), asdict(made.table))
@@ -97,6 +98,16 @@ def quantize(
 def scales_file(out: Path) -> Path:
     """Where the scale table of an INT8 model stands."""
     return out.with_name(out.name + ".scales.json")
+
+
+def _checked(model: onnx.ModelProto) -> bytes:
+    """What a converter broke must not leave as a success."""
+    serialized = model.SerializeToString()
+    try:
+        onnx.checker.check_model(serialized)
+    except onnx.checker.ValidationError as error:
+        raise QuantizeError(f"the quantized model is not valid ONNX: {str(error).splitlines()[0][:300]}") from error
+    return serialized
 
 
 def _check_kept(model: onnx.ModelProto, source: Path, config: QuantizeConfig) -> None:

@@ -31,6 +31,7 @@ def to_fp16(model: onnx.ModelProto, keep_ops: tuple[str, ...] = ()) -> PassResul
     if any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer):
         return PassResult(model, False, ("the model already holds FP16 weights and was left as it is",))
     notes = _beyond_half(model)
+    _name_constant_outputs(model)
     blocked = [*float16.DEFAULT_OP_BLOCK_LIST, *_RECURRENT, *keep_ops]
     try:
         half = float16.convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
@@ -40,6 +41,19 @@ def to_fp16(model: onnx.ModelProto, keep_ops: tuple[str, ...] = ()) -> PassResul
         ) from error
     # The converter appends its casts at the end of the graph.
     return PassResult(sort_nodes(half).model, True, notes)
+
+
+def _name_constant_outputs(model: onnx.ModelProto) -> None:
+    """The converter casts what a node makes: an output that is a weight itself gets an Identity to make it."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.output:
+        if value.name in weights:
+            inner = f"{value.name}_constant"
+            for tensor in model.graph.initializer:
+                tensor.name = inner if tensor.name == value.name else tensor.name
+            for node in model.graph.node:
+                node.input[:] = [inner if name == value.name else name for name in node.input]
+            model.graph.node.append(onnx.helper.make_node("Identity", [inner], [value.name], f"{value.name}_identity"))
 
 
 def _beyond_half(model: onnx.ModelProto) -> tuple[str, ...]:

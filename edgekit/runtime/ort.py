@@ -52,7 +52,10 @@ class OrtBackend:
         self._binding = self._session.io_binding()
         for name, array in self._inputs.items():
             self._binding.bind_input(name, _CPU, 0, array.dtype, array.shape, array.ctypes.data)
-        # onnxruntime returns outputs in the order in which they were bound: ours first, then its own.
+        self._bind_outputs()
+
+    def _bind_outputs(self) -> None:
+        """onnxruntime returns outputs in the order in which they were bound: ours first, then its own."""
         for name, array in self._outputs.items():
             self._binding.bind_output(name, _CPU, 0, array.dtype, array.shape, array.ctypes.data)
         for name in self._unbound:
@@ -72,6 +75,10 @@ class OrtBackend:
 
     def enqueue(self) -> None:
         """onnxruntime's CPU run is synchronous: it is done when this returns."""
+        if self._unbound:
+            # The binding keeps the last run's array, whose size this run need not have.
+            self._binding.clear_binding_outputs()
+            self._bind_outputs()
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:

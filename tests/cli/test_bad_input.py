@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -193,3 +194,16 @@ def test_an_error_that_an_interrupt_caused_is_the_interrupt(here, capsys, monkey
     monkeypatch.setattr("edgekit.quantize.read_onnx_file", breaks)
     code, line = refused(capsys, ["quantize", "good.onnx", "o.onnx", "--precision", "fp16"])
     assert (code, line) == (130, "edgekit: error: interrupted")
+
+
+def test_json_is_alone_on_standard_output(here, capsys):
+    Path("noisy.py").write_text(
+        "import torch\nprint('loading checkpoint')\ndef make():\n    print('making')\n"
+        "    return torch.nn.Linear(4, 2), {'input': torch.randn(2, 4)}\n"
+    )
+    with pytest.raises(SystemExit) as exit_info:
+        main(["export", "noisy.py:make", "o.onnx", "--json"])
+    printed = capsys.readouterr()
+    assert exit_info.value.code == 0
+    assert json.loads(printed.out)["stage"] == "export"
+    assert "loading checkpoint" in printed.err

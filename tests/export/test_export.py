@@ -215,3 +215,26 @@ def test_resnets(name, tmp_path):
     assert report.warnings == (f"{name} has no --weights: its weights are seeded random numbers",)
     assert max(item.largest_relative for item in report.parity) < 1e-4
     assert not any(item.constant for item in report.parity)
+
+
+def test_an_exit_in_a_users_file_is_no_success(tmp_path):
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "later.py").write_text("import sys\ndef make(): sys.exit(0)\n")
+    for model in ("exits.py:make", "later.py:make"):
+        with pytest.raises(ModelError, match="SystemExit"):
+            export(f"{tmp_path / model}", tmp_path / "m.onnx")
+
+
+def test_examples_with_a_gradient_and_an_input_called_file(tmp_path):
+    (tmp_path / "odd.py").write_text(
+        "import torch\nclass M(torch.nn.Module):\n    def forward(self, file): return file * 2\n"
+        "def make(): return M(), {'file': torch.ones(2, 3, requires_grad=True)}\n"
+    )
+    report = export(f"{tmp_path / 'odd.py'}:make", tmp_path / "m.onnx", ExportConfig(save_examples=True))
+    with np.load(examples_file(report.path)) as archive:
+        np.testing.assert_array_equal(archive["file"], np.ones((2, 3)))
+
+
+def test_an_opset_that_torch_does_not_write_is_refused(nets, tmp_path):
+    with pytest.raises(ExportError, match="expected ONNX opset 99, found that torch wrote"):
+        export(f"{nets}:picture", tmp_path / "m.onnx", ExportConfig(opset=99))

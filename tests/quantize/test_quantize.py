@@ -157,3 +157,15 @@ def test_the_report_beside_it_tells_the_sizes_on_disk(small_onnx, tmp_path):
     assert table["bytes_before"] == small_onnx.stat().st_size
     assert table["bytes_after"] == (tmp_path / "half.onnx").stat().st_size
     assert sorted(path.name for path in tmp_path.iterdir()) == ["half.onnx", "half.onnx.json"]
+
+
+def test_an_output_that_is_a_weight_stays_valid(tmp_path):
+    helper = onnx.helper
+    x, y, c = (helper.make_tensor_value_info(name, 1, [2]) for name in ("x", "y", "c"))
+    constant = onnx.numpy_helper.from_array(np.array([1.5, 2.5], np.float32), "c")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "c"], ["y"])], "g", [x], [y, c], [constant])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "m.onnx")
+    report = quantize(tmp_path / "m.onnx", tmp_path / "half.onnx", FP16)
+    found = next(outputs_of(report.path, [{"x": np.ones(2, np.float32)}]))
+    np.testing.assert_array_equal(found["y"], [2.5, 3.5])
+    np.testing.assert_array_equal(found["c"], [1.5, 2.5])

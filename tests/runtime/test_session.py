@@ -174,6 +174,8 @@ def test_an_output_of_unknown_shape_is_allocated_by_onnxruntime(small_bundle, sm
         made = session.run({"x": x})
         np.testing.assert_array_equal(made["where"], np.nonzero(x))
         np.testing.assert_array_equal(made["minus"], -x)
+        for other in (np.ones((2, 3), np.float32), np.zeros((1, 3), np.float32), x):
+            np.testing.assert_array_equal(session.run({"x": other})["where"], np.nonzero(other))
 
 
 def test_the_manifest_opens_at_opt(small_bundle):
