@@ -57,6 +57,21 @@ def check_there(source: str) -> Path:
     return path
 
 
+def batching(data: Data, inputs: tuple[TensorSpec, ...], preferred: int, limit: int) -> tuple[int, int]:
+    """The batch size and the number of samples: a model with a fixed batch takes whole batches only.
+
+    Raises DataError when there are too few samples for one batch.
+    """
+    fixed = inputs[0].shape[0] if inputs[0].shape else 1
+    size = fixed if isinstance(fixed, int) else preferred
+    count = min(len(data), limit)
+    if isinstance(fixed, int):
+        count -= count % size
+    if count == 0:
+        raise DataError(f"expected at least {size} samples for a model with a batch of {size}, found {len(data)}")
+    return size, count
+
+
 def batches(data: Data, size: int, limit: int) -> Iterator[Batch]:
     """Whole batches of `size` and, where the model allows it, the rest; at most `limit` samples."""
     total = min(len(data), limit)

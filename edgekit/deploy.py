@@ -49,6 +49,11 @@ class _Plan:
     precision: str
     stages: Path
 
+    @property
+    def calibration_data(self) -> str | None:
+        """INT8 without inputs of its own is calibrated on those that judge it."""
+        return self.config.calibrate_on or self.config.data or self.recipe.quantize.data
+
 
 @dataclass(frozen=True)
 class _Source:
@@ -143,12 +148,11 @@ def _source(model: str, plan: _Plan, progress: Progress) -> _Source:
 
 
 def _quantized(source: _Source, plan: _Plan, progress: Progress) -> QuantizeReport | None:
-    """FP32 stays what was exported. INT8 without inputs of its own is calibrated on those that judge it."""
+    """FP32 stays what was exported."""
     if plan.precision == "fp32":
         return None
     out = plan.stages / f"model.{plan.precision}.onnx"
-    recipe, config = plan.recipe.quantize, plan.config
-    data = config.calibrate_on or config.data or recipe.data
+    recipe, data = plan.recipe.quantize, plan.calibration_data
     asked = replace(recipe, precision=plan.precision, data=data, recipe=plan.recipe_name)
     return quantize(source.onnx, out, asked, progress)
 
@@ -178,8 +182,7 @@ def _judged(source: _Source, ready: Path, plan: _Plan, progress: Progress) -> Va
 
 def _seen_before(plan: _Plan, source: _Source) -> str:
     """A model judged on the inputs that its scales come from looks better than it is."""
-    calibrated_on = plan.config.calibrate_on or plan.config.data or plan.recipe.quantize.data
-    same = plan.precision.startswith("int8") and calibrated_on == source.data
+    same = plan.precision.startswith("int8") and plan.calibration_data == source.data
     return " (INT8 was calibrated on them too)" if same else ""
 
 

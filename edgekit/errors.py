@@ -100,3 +100,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return "did you mean " + " or ".join(repr(item) for item in close) + "?"
     return "known are " + ", ".join(candidates)
+
+
+def first_line(error: BaseException, most: int = 300) -> str:
+    """The first line of a library's error, or its type where it says nothing; at most `most` characters."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:most]

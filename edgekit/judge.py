@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,13 +51,18 @@ def _load(path: Path) -> Batch:
         return {name: archive[name] for name in archive.files}
 
 
-def _main(model: str, folder: str, count: int) -> None:
+def plain_session(model: str | bytes) -> Any:
+    """An onnxruntime session on the CPU at ORT_DISABLE_ALL, in this process; raises what onnxruntime raises."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _main(model: str, folder: str, count: int) -> None:
+    session = plain_session(model)
     names = [output.name for output in session.get_outputs()]
     for index in range(1, count + 1):
         outputs = session.run(names, _load(Path(folder) / f"in{index}.npz"))

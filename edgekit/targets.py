@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Target:
                 )
 
 
+@functools.cache
 def target(name: str) -> Target:
     """Look a target up by name."""
     tables = read_toml(Path(__file__).with_name("targets.toml"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgekit.budget import Limit, parse_budget
 from edgekit.configs import ValidateConfig
-from edgekit.data import Batch, Data, batches, open_data
+from edgekit.data import Batch, batches, batching, open_data
 from edgekit.errors import ModelError, UsageError
 from edgekit.files import write_json
 from edgekit.judge import outputs_of
@@ -17,7 +17,6 @@ from edgekit.metrics import Sqnr
 from edgekit.recipe import load_recipe
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.reading import graph_inputs, read_onnx
-from edgekit.specs import TensorSpec
 
 EXIT_CODES = {"PASS": 0, "accuracy": 3, "latency": 4, "INCONCLUSIVE": 5}
 _BATCH = 4
@@ -25,8 +24,10 @@ _BATCH = 4
 
 @dataclass(frozen=True)
 class ValidateReport(StageReport):
-    """`verdict` is PASS or FAIL with the backend that ran; `sqnr_db` is by output: 'inf' for equal,
-    '-inf' for NaN or Inf, since JSON has no such numbers."""
+    """`verdict` is PASS or FAIL with the backend that ran.
+
+    `sqnr_db` is by output: 'inf' for equal, '-inf' for NaN or Inf, since JSON has no such numbers.
+    """
 
     source: Path
     verdict: str
@@ -59,7 +60,7 @@ def validate(
     inputs = graph_inputs(read_onnx(source))
     preprocess = load_recipe(config.recipe).preprocess if config.recipe else None
     data = open_data(config.data, inputs, preprocess)
-    size, count = _batching(inputs, data, config.samples)
+    size, count = batching(data, inputs, _BATCH, config.samples)
     progress("running the reference", 0, 2)
     wanted = outputs_of(config.reference, batches(data, size, count))
     found = outputs_of(source, batches(data, size, count))
@@ -84,18 +85,6 @@ def validate(
     )
     report.write()
     return report
-
-
-def _batching(inputs: tuple[TensorSpec, ...], data: Data, limit: int) -> tuple[int, int]:
-    """The batch size and the number of samples: a model with a fixed batch takes whole batches only."""
-    fixed = inputs[0].shape[0] if inputs[0].shape else 1
-    size = fixed if isinstance(fixed, int) else _BATCH
-    count = min(len(data), limit)
-    if isinstance(fixed, int):
-        count -= count % size
-    if count == 0:
-        raise ModelError(f"expected at least {size} samples for a model with a batch of {size}, found {len(data)}")
-    return size, count
 
 
 def _compare(wanted: Iterator[Batch], found: Iterator[Batch]) -> dict[str, float]:

@@ -13,8 +13,9 @@ from edgekit.build.profiles import shape_ranges
 from edgekit.build.watching import Layer, Watcher
 from edgekit.configs import BuildConfig
 from edgekit.device import find_gpus
-from edgekit.errors import BuildError
+from edgekit.errors import BuildError, first_line
 from edgekit.files import check_apart, written_aside
+from edgekit.judge import plain_session
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.reading import graph_inputs, metadata, read_onnx_file
 from edgekit.specs import ShapeRange
@@ -56,12 +57,8 @@ def build(
     with written_aside(out) as partial:
         found = read_onnx_file(source)
         ranges = shape_ranges(graph_inputs(found.model), config.shape, metadata(found.model, "ranges") or {})
-        on_cpu = kind.flavour == "ort"
-        made = (
-            _built_for_cpu(source, found.serialized)
-            if on_cpu
-            else _built_by_tensorrt(found.serialized, ranges, config, progress)
-        )
+        on_cpu, model = kind.flavour == "ort", found.serialized
+        made = _built_for_cpu(source, model) if on_cpu else _built_by_tensorrt(model, ranges, config, progress)
         partial.write_bytes(made.engine)
     report = BuildReport(
         path=out,
@@ -103,13 +100,10 @@ def _built_for_cpu(source: Path, engine: bytes) -> _Built:
     """Prove that onnxruntime loads the model; ORT_DISABLE_ALL, as FP16 and Q/DQ are judged."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
     try:
-        onnxruntime.InferenceSession(engine, options, providers=["CPUExecutionProvider"])
+        plain_session(engine)
     except Exception as error:
-        raise BuildError(f"onnxruntime refuses {source}: {str(error).strip().splitlines()[0][:300]}") from error
+        raise BuildError(f"onnxruntime refuses {source}: {first_line(error)}") from error
     return _Built(memoryview(engine), onnxruntime.__version__)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from edgekit.errors import ExportError
+from edgekit.errors import ExportError, first_line
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def check_parity(
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ExportError(f"onnxruntime refuses the exported model: {_first_line(error)}") from error
+        raise ExportError(f"onnxruntime refuses the exported model: {first_line(error)}") from error
     differences = []
     for case in cases:
         shapes = {name: list(value.shape) for name, value in zip(names, case.values(), strict=True)}
@@ -50,7 +50,7 @@ def check_parity(
             found = session.run(None, feeds)
         except Exception as error:
             raise ExportError(
-                f"the exported model fails at input shapes {shapes}, which torch computes: {_first_line(error)}"
+                f"the exported model fails at input shapes {shapes}, which torch computes: {first_line(error)}"
             ) from error
         for output, want, got in zip(session.get_outputs(), expected, found, strict=True):
             differences.append(_compare(output.name, shapes, want.numpy(), got))
@@ -83,7 +83,3 @@ def _tensors(made: Any) -> list[torch.Tensor]:
     if isinstance(made, torch.Tensor):
         return [made]
     return list(made.values()) if isinstance(made, dict) else list(made)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300]

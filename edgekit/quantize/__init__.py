@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from edgekit.configs import QuantizeConfig
-from edgekit.errors import QuantizeError, nearest
+from edgekit.errors import QuantizeError, first_line, nearest
 from edgekit.files import check_apart, write_json, written_aside
 from edgekit.quantize.calibration import ScaleTable, calibrate
 from edgekit.quantize.int8 import insert_qdq
@@ -106,7 +106,7 @@ def _checked(model: onnx.ModelProto) -> bytes:
     try:
         onnx.checker.check_model(serialized)
     except onnx.checker.ValidationError as error:
-        raise QuantizeError(f"the quantized model is not valid ONNX: {str(error).splitlines()[0][:300]}") from error
+        raise QuantizeError(f"the quantized model is not valid ONNX: {first_line(error)}") from error
     return serialized
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from edgekit.configs import QuantizeConfig
-from edgekit.data import Batch, batches, doubts, open_data
+from edgekit.data import Batch, batches, batching, doubts, open_data
 from edgekit.errors import QuantizeError, UsageError
 from edgekit.quantize.observers import largest_values
 from edgekit.quantize.placement import Layer
@@ -49,12 +49,7 @@ def calibrate(
         raise QuantizeError("expected a Conv, Gemm or MatMul with a constant weight to quantize, found none")
     inputs = graph_inputs(model)
     data = open_data(config.data, inputs, _preprocess(model, config))
-    fixed = inputs[0].shape[0] if inputs[0].shape else 1
-    size = fixed if isinstance(fixed, int) else _BATCH
-    count = min(len(data), config.samples)
-    count -= count % size if isinstance(fixed, int) else 0
-    if count == 0:
-        raise QuantizeError(f"expected at least {size} samples for a model with a batch of {size}, found {len(data)}")
+    size, count = batching(data, inputs, _BATCH, config.samples)
     digest = hashlib.sha256()
     watched = _Watched(digest)
     stream = watched.through(batches(data, size, count))

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from edgekit.data import Batch
-from edgekit.errors import QuantizeError
+from edgekit.errors import QuantizeError, first_line
+from edgekit.judge import plain_session
 from edgekit.reports import Progress
 
 _SUFFIX = "_edgekit_largest"
@@ -27,14 +27,11 @@ def largest_values(
     Raises QuantizeError when onnxruntime fails, or an activation is NaN or Inf on the data.
     """
     names = list(dict.fromkeys(tensors))
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
     largest = dict.fromkeys(names, 0.0)
     done = 0
     try:
         observed = _with_reductions(model, names).SerializeToString()
-        session = onnxruntime.InferenceSession(observed, options, providers=["CPUExecutionProvider"])
+        session = plain_session(observed)
         for batch in batches:
             found = session.run([name + _SUFFIX for name in names], batch)
             for name, value in zip(names, found, strict=True):
@@ -42,9 +39,7 @@ def largest_values(
             done += len(next(iter(batch.values())))
             progress("calibrating", done, total)
     except Exception as error:
-        raise QuantizeError(
-            f"onnxruntime failed on the calibration data: {str(error).splitlines()[0][:300]}"
-        ) from error
+        raise QuantizeError(f"onnxruntime failed on the calibration data: {first_line(error)}") from error
     for name, value in largest.items():
         if np.isnan(value):
             raise QuantizeError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import onnx
 from onnx import version_converter
 
-from edgekit.errors import QuantizeError
+from edgekit.errors import QuantizeError, first_line
 from edgekit.rewrite import PassResult
 
 
@@ -24,7 +24,7 @@ def raise_opset(model: onnx.ModelProto, opset: int) -> PassResult:
         except Exception as error:  # the converter's C++ asserts arrive as RuntimeError and others
             raise QuantizeError(
                 f"expected a model of opset {opset} or above, found {current}, which onnx cannot raise: "
-                f"{str(error).strip().splitlines()[0][:200]}",
+                f"{first_line(error, 200)}",
                 "export it at a newer opset",
             ) from error
     for index, node in enumerate(model.graph.node):

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
-from edgekit.errors import ModelError
+from edgekit.errors import ModelError, first_line
 from edgekit.rewrite.sort_nodes import sort_nodes
 from edgekit.specs import TensorSpec
 
@@ -46,7 +46,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
     except OSError as error:
         raise ModelError(f"expected to read {path}, found: {error.strerror or error}") from error
     except (DecodeError, onnx.checker.ValidationError, ValueError, RuntimeError) as error:
-        raise ModelError(f"expected an ONNX model in {path}, found: {_first_line(error)}") from error
+        raise ModelError(f"expected an ONNX model in {path}, found: {first_line(error)}") from error
     return OnnxFile(model, serialized)
 
 
@@ -84,8 +84,3 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
             shape.append(dim.dim_param or f"{value.name}.{axis}")
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
     return TensorSpec(value.name, str(dtype), tuple(shape))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]

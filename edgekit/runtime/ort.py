@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnxruntime
 
-from edgekit.errors import SessionError
+from edgekit.errors import SessionError, first_line
 from edgekit.runtime.backend import Array, Shapes, empty_buffers
 from edgekit.specs import TensorSpec
 
@@ -36,7 +36,7 @@ class OrtBackend:
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise SessionError(f"onnxruntime refuses the model: {_first_line(error)}") from error
+            raise SessionError(f"onnxruntime refuses the model: {first_line(error)}") from error
         self._dtypes = {spec.name: spec.dtype for spec in specs}
         self._inputs: dict[str, Array] = {}
         self._outputs: dict[str, Array] = {}
@@ -82,7 +82,7 @@ class OrtBackend:
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:
-            raise SessionError(f"onnxruntime failed: {_first_line(error)}") from error
+            raise SessionError(f"onnxruntime failed: {first_line(error)}") from error
 
     def synchronise(self, timeout_s: float | None) -> bool:
         """Nothing left to wait for."""
@@ -92,10 +92,6 @@ class OrtBackend:
         """Drop the session and the buffers."""
         del self._session
         self._inputs, self._outputs = {}, {}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300]
 
 
 def supports(dtype: str) -> bool:
