@@ -1,16 +1,40 @@
-"""The budget language: `sqnr_db>=30` promises, separated by commas, parsed once for every place that takes one."""
+"""The budget language: `sqnr_db>=30,p99_ms<=20`, parsed once for every place that takes one."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgekit.errors import RecipeError, nearest
 
+PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
+
 # What can be promised, in which direction, and the gate that it belongs to.
-_KEYS = {"sqnr_db": (">=", "accuracy")}
+_KEYS = {
+    # Against the FP32 reference; the worst output counts.
+    "sqnr_db": (">=", "accuracy"),
+    "cosine": (">=", "accuracy"),
+    "agreement": (">=", "accuracy"),
+    # Against labels; a drop is the reference's fraction less the model's, a rise is relative to the reference.
+    "top1": (">=", "accuracy"),
+    "top5": (">=", "accuracy"),
+    "top1_drop": ("<=", "accuracy"),
+    "top5_drop": ("<=", "accuracy"),
+    "perplexity": ("<=", "accuracy"),
+    "perplexity_rise": ("<=", "accuracy"),
+    # One request: from when it was meant to start to when its outputs are there.
+    "p50_ms": ("<=", "latency"),
+    "p90_ms": ("<=", "latency"),
+    "p99_ms": ("<=", "latency"),
+    "p999_ms": ("<=", "latency"),
+    "jitter_ms": ("<=", "latency"),
+    "deadline_miss": ("<=", "latency"),
+}
+LABELLED = ("top1", "top5", "top1_drop", "top5_drop", "perplexity", "perplexity_rise")
 _LIMIT = re.compile(r"\s*([A-Za-z_0-9]+)\s*(<=|>=)\s*([0-9.eE+-]+)\s*")
+_EXIT_CODES = {"accuracy": 3, "latency": 4}
 
 
 @dataclass(frozen=True)
@@ -30,6 +54,31 @@ class Limit:
         return f"{self.key}{self.relation}{self.value:g}"
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What a measurement says of one limit: `outcome` is PASS, FAIL or INCONCLUSIVE.
+
+    `value` was found; the true value lies above `low`, and below `high`, with 95 % confidence each (accuracy is what it
+    is on the data: there both are `value`). `missing` samples would probably decide an INCONCLUSIVE one; None where no
+    number of them, up to a million, would.
+    """
+
+    limit: Limit
+    outcome: str
+    value: float
+    low: float
+    high: float
+    missing: int | None = None
+
+    def __str__(self) -> str:
+        found = f"{self.limit}: {self.outcome}, found {self.value:.4g}"
+        if self.limit.gate == "latency":
+            found += f" ({self.low:.4g} .. {self.high:.4g})"
+        if self.outcome == INCONCLUSIVE:
+            found += f", about {self.missing} samples missing" if self.missing else ", and no number of samples decides"
+        return found
+
+
 def parse_budget(text: str) -> tuple[Limit, ...]:
     """Read `key>=value,key<=value`; RecipeError for an unknown key (the nearest is named) or a wrong direction."""
     limits = []
@@ -37,7 +86,7 @@ def parse_budget(text: str) -> tuple[Limit, ...]:
         match = _LIMIT.fullmatch(part)
         value = _number(match.group(3)) if match else None
         if match is None or value is None:
-            raise RecipeError(f"expected a budget such as 'sqnr_db>=30', found {part.strip()!r}", "--budget")
+            raise RecipeError(f"expected a budget such as 'sqnr_db>=30,p99_ms<=20', found {part.strip()!r}", "--budget")
         key, relation = match.group(1), match.group(2)
         if key not in _KEYS:
             raise RecipeError(f"budget: unknown key {key!r}; {nearest(key, _KEYS)}", "--budget")
@@ -46,6 +95,21 @@ def parse_budget(text: str) -> tuple[Limit, ...]:
             raise RecipeError(f"budget: expected {key}{wanted}{value:g}, found {key}{relation}{value:g}", "--budget")
         limits.append(Limit(key, relation, value, gate))
     return tuple(limits)
+
+
+def judge_exactly(limit: Limit, value: float) -> Finding:
+    """A value that is what it is, such as accuracy on the data at hand."""
+    return Finding(limit, PASS if limit.holds(value) else FAIL, value, value, value)
+
+
+def verdict_of(findings: Iterable[Finding]) -> tuple[str, int]:
+    """The verdict on all of them and its exit code: 0 PASS, 3 accuracy failed (also when latency did too), 4 latency
+    failed, 5 INCONCLUSIVE."""
+    outcomes = {(finding.outcome, finding.limit.gate) for finding in findings}
+    codes = [_EXIT_CODES[gate] for outcome, gate in outcomes if outcome == FAIL]
+    if codes:
+        return FAIL, min(codes)
+    return (INCONCLUSIVE, 5) if any(outcome == INCONCLUSIVE for outcome, _ in outcomes) else (PASS, 0)
 
 
 def _number(text: str) -> float | None:

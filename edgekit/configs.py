@@ -17,20 +17,25 @@ BACKENDS = ("auto", "ort", "trt", "rtx")
 TARGETS = ("cpu", "rtx", "desktop", "jetpack6", "jetpack7.0", "jetpack7.2")
 
 
-def knob(default: Any, help: str, *, choices: tuple[str, ...] = (), metavar: str = "") -> Any:
-    """A config field with what the command line needs to show and check it."""
-    return field(default=default, metadata={"help": help, "choices": choices, "metavar": metavar})
+def knob(
+    default: Any, help: str, *, choices: tuple[str, ...] = (), metavar: str = "", least: float | None = None
+) -> Any:
+    """A config field with what the command line needs to show and check it; `least` is the smallest value allowed."""
+    return field(default=default, metadata={"help": help, "choices": choices, "metavar": metavar, "least": least})
 
 
 @dataclass(frozen=True)
 class Config:
-    """The base of all configs: a value outside a field's choices is a UsageError, wherever it came from."""
+    """The base of all configs: a value that a field does not allow is a UsageError, wherever it came from."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value, choices = getattr(self, item.name), item.metadata["choices"]
             if choices and value is not None and value not in choices:
                 raise UsageError(f"{item.name}: expected one of {', '.join(choices)}, found {value!r}")
+            least = item.metadata["least"]
+            if least is not None and value is not None and not value >= least:
+                raise UsageError(f"{item.name}: expected {least:g} or more, found {value:g}")
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,14 @@ class QuantizeConfig(Config):
 
     precision: str = knob("fp16", "The precision to compute in.", choices=PRECISIONS[1:])
     keep_ops: tuple[str, ...] = knob((), "Operator types left as they are. Repeatable.", metavar="OP_TYPE")
-    data: str | None = knob(None, "Real inputs to calibrate INT8 on: an .npz or a folder of pictures.", metavar="D")
+    data: str | None = knob(
+        None,
+        "Real inputs to calibrate INT8 on: an .npz, a folder, or module:callable.",
+        metavar="D",
+    )
     recipe: str | None = knob(None, "The recipe by which pictures become inputs: a name or a file.", metavar="R")
-    samples: int = knob(512, "How many samples to calibrate on at the most.")
+    samples: int = knob(512, "How many samples to calibrate on at the most, evenly spaced.", least=1)
+    method: str = knob("max", "How a range follows from what was seen: the largest value.", choices=("max",))
     per_channel: bool = knob(True, "One scale an output channel of a weight, not one a weight.")
 
 
@@ -63,18 +73,23 @@ class BuildConfig(Config):
     target: str = knob("rtx", "What the engine is for.", choices=TARGETS)
     compute_capability: tuple[str, ...] = knob((), "GPU to build for, such as 8.6. Repeatable.", metavar="X.Y")
     shape: tuple[str, ...] = knob((), "Range of an input: name:min:opt:max, or name:shape. Repeatable.", metavar="S")
-    workspace_mib: int | None = knob(None, "Scratch memory that the engine may use, in MiB.")
+    workspace_mib: int | None = knob(None, "Scratch memory that the engine may use, in MiB.", least=0)
 
 
 @dataclass(frozen=True)
 class ValidateConfig(Config):
-    """Is the model still the model?"""
+    """Is the model still the model, and is it in time?"""
 
     reference: Path | None = knob(None, "The FP32 ONNX to compare with.", metavar="REF.onnx")
-    data: str | None = knob(None, "Real inputs: an .npz or a folder of pictures.", metavar="D")
-    budget: str = knob("sqnr_db>=30", "What must hold.", metavar="B")
+    data: str | None = knob(None, "Real inputs: an .npz, a folder, or module:callable.", metavar="D")
+    budget: str = knob("sqnr_db>=30", "What must hold, such as 'top1_drop<=0.01,p99_ms<=20'.", metavar="B")
     recipe: str | None = knob(None, "The recipe by which pictures become inputs: a name or a file.", metavar="R")
-    samples: int = knob(64, "How many samples to judge at the most.")
+    samples: int = knob(512, "How many samples to judge at the most, evenly spaced.", least=1)
+    labels: Path | None = knob(None, "What the samples are: an .npy, or a CSV sample,label.", metavar="L")
+    backend: str = knob("auto", "Who computes; auto picks and says why.", choices=BACKENDS)
+    fps: float | None = knob(None, "Send requests at this rate, as a camera does; else back to back.", least=1e-3)
+    requests: int | None = knob(None, "Latency requests; else as many as the budget needs.", least=1)
+    duration: float = knob(60.0, "Seconds of latency measurement at the most.", least=0.01)
 
 
 @dataclass(frozen=True)
@@ -82,7 +97,7 @@ class DeployConfig(Config):
     """The main job in one go. What is not given here comes from the recipe."""
 
     target: str = knob("rtx", "What the bundle is for.", choices=TARGETS)
-    data: str | None = knob(None, "Real inputs to judge on: an .npz or a folder of pictures.", metavar="D")
+    data: str | None = knob(None, "Real inputs to judge on: an .npz, a folder, or module:callable.", metavar="D")
     calibrate_on: str | None = knob(None, "Real inputs to calibrate INT8 on; else those of --data.", metavar="D")
     precision: str | None = knob(None, "The precision to compute in.", choices=PRECISIONS)
     budget: str | None = knob(None, "What must hold, such as 'sqnr_db>=30'.", metavar="B")
@@ -90,12 +105,14 @@ class DeployConfig(Config):
     weights: Path | None = knob(None, "Weights to load: .safetensors, or .pt holding tensors only.", metavar="FILE")
     compute_capability: tuple[str, ...] = knob((), "GPU to build for, such as 8.6. Repeatable.", metavar="X.Y")
     shape: tuple[str, ...] = knob((), "Range of an input: name:min:opt:max, or name:shape. Repeatable.", metavar="S")
+    labels: Path | None = knob(None, "What the samples of --data are: an .npy, or a CSV sample,label.", metavar="L")
+    fps: float | None = knob(None, "Measure latency at this rate, as a camera sends frames.", least=1e-3)
 
 
 @dataclass(frozen=True)
 class RunConfig(Config):
     """A bundle on real input."""
 
-    source: str = knob("", "A picture, a folder of pictures, or an .npz of inputs.", metavar="SOURCE")
+    source: str = knob("", "A picture, a folder of pictures or arrays, or an .npz of inputs.", metavar="SOURCE")
     backend: str = knob("auto", "Who computes; auto picks and says why.", choices=BACKENDS)
-    top: int = knob(1, "How many labels to show for a picture.")
+    top: int = knob(1, "How many labels to show for a picture.", least=1)

@@ -99,8 +99,14 @@ def _report(path: Path) -> Inspection:
     table = _json(path)
     if "stage" not in table:
         raise ModelError(f"expected an edgekit report in {path}, found other JSON")
-    facts = {key: value for key, value in table.items() if not isinstance(value, list) or len(value) < 10}
-    return Inspection(path, f"report of {table['stage']}", facts)
+    return Inspection(path, f"report of {table['stage']}", _short(table))
+
+
+def _short(value: Any) -> Any:
+    """Long lists, such as the layers of an engine or all latencies, are for programs."""
+    if isinstance(value, dict):
+        return {key: _short(item) for key, item in value.items() if not isinstance(item, list) or len(item) < 10}
+    return [_short(item) for item in value] if isinstance(value, list) else value
 
 
 def _json(path: Path) -> dict[str, Any]:

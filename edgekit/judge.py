@@ -1,21 +1,27 @@
 """Run an ONNX model over batches in a process of its own.
 
 onnxruntime's optimisations turn some good FP16 and Q/DQ models into noise, and some FP16 recurrent models crash it
-while loading: so numbers are judged at ORT_DISABLE_ALL, and a crash is an error of one line, not ours.
+while loading: so numbers are judged at ORT_DISABLE_ALL, and a crash is an error of one line, not ours. Batches go
+through pipes, one at a time: memory is that of one batch, and nothing is written to disk.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from edgekit.data import Batch, write_npz
+from edgekit.data import Batch
+from edgekit.data.arrays import read_npz, write_npz
 from edgekit.errors import ModelError
 
 OPTIMIZATION = "disable_all"
@@ -23,32 +29,77 @@ OPTIMIZATION = "disable_all"
 _ROOT = Path(__file__).parents[1]
 _START = (
     "import sys; sys.path[:] = [item for item in sys.path if item] + [sys.argv[1]]; "
-    "from edgekit.judge import _main; _main(*sys.argv[2:4], int(sys.argv[4]))"
+    "from edgekit.judge import _main; _main(sys.argv[2])"
 )
+_LENGTH = struct.Struct("<Q")
+
+
+class Judge:
+    """One model in one process; use it as a context manager, from one thread. Two of them load side by side."""
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+        self._loaded = False
+        # A file, not a pipe: what onnxruntime prints could fill a pipe and stop it.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START, str(_ROOT), str(model)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
+
+    def __enter__(self) -> Judge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def load(self) -> None:
+        """Wait until the model is loaded; ModelError when onnxruntime refuses or crashes."""
+        if not self._loaded:
+            self._answer()
+            self._loaded = True
+
+    def run(self, batch: Batch) -> Batch:
+        """The outputs by name; ModelError when onnxruntime refuses or crashes."""
+        self.load()
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended: what it said is read below
+            _send(self._process.stdin, batch)
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+    def _answer(self) -> Batch:
+        assert self._process.stdout is not None
+        found = _receive(self._process.stdout)
+        if found is None:
+            raise self._failure()
+        return found
+
+    def _failure(self) -> ModelError:
+        code = self._process.wait()
+        if code < 0:
+            return ModelError(f"onnxruntime crashed with signal {-code} on {self._model}")
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines() or ["no reason given"]
+        return ModelError(f"onnxruntime refuses {self._model}: {lines[-1][:300]}")
 
 
 def outputs_of(model: Path, inputs: Iterable[Batch]) -> Iterator[Batch]:
     """Yield the outputs of `model` by name for each batch; ModelError when onnxruntime refuses or crashes."""
-    with tempfile.TemporaryDirectory(prefix="edgekit-judge-") as folder:
-        root = Path(folder)
-        count = 0
-        for count, batch in enumerate(inputs, start=1):
-            write_npz(root / f"in{count}.npz", batch)
-        done = subprocess.run(
-            [sys.executable, "-c", _START, str(_ROOT), str(model), folder, str(count)], capture_output=True, text=True
-        )
-        if done.returncode < 0:
-            raise ModelError(f"onnxruntime crashed with signal {-done.returncode} on {model}")
-        if done.returncode > 0:
-            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise ModelError(f"onnxruntime refuses {model}: {last[:300]}")
-        for index in range(1, count + 1):
-            yield _load(root / f"out{index}.npz")
-
-
-def _load(path: Path) -> Batch:
-    with np.load(path) as archive:
-        return {name: archive[name] for name in archive.files}
+    with Judge(model) as judge:
+        judge.load()
+        for batch in inputs:
+            yield judge.run(batch)
 
 
 def plain_session(model: str | bytes) -> Any:
@@ -61,9 +112,30 @@ def plain_session(model: str | bytes) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _main(model: str, folder: str, count: int) -> None:
+def _send(stream: IO[bytes], arrays: Batch) -> None:
+    buffer = io.BytesIO()
+    write_npz(buffer, arrays)
+    stream.write(_LENGTH.pack(buffer.tell()))
+    stream.write(buffer.getbuffer())
+    stream.flush()
+
+
+def _receive(stream: IO[bytes]) -> Batch | None:
+    """None when the other side has ended."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    message = stream.read(length)
+    return read_npz(io.BytesIO(message)) if len(message) == length else None
+
+
+def _main(model: str) -> None:
+    # Nothing but answers may go out: what a library prints, also in C++, goes to standard error.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
     session = plain_session(model)
+    _send(answers, {})
     names = [output.name for output in session.get_outputs()]
-    for index in range(1, count + 1):
-        outputs = session.run(names, _load(Path(folder) / f"in{index}.npz"))
-        write_npz(Path(folder) / f"out{index}.npz", dict(zip(names, outputs, strict=True)))
+    while (batch := _receive(sys.stdin.buffer)) is not None:
+        _send(answers, dict(zip(names, (np.asarray(item) for item in session.run(names, batch)), strict=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from collections.abc import Callable
@@ -51,16 +52,26 @@ class Stopwatch:
 
 
 def peak_rss_mib() -> float:
-    """The largest resident set of this process so far, in MiB (Linux counts ru_maxrss in KiB)."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    """The largest resident set of this process so far, in MiB.
+
+    From VmHWM of /proc (proc(5)): getrusage's ru_maxrss also counts the process that started this one, up to the exec.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+        kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(kib / 1024, 1)
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, paths and tuples as the values that JSON knows."""
+    """Dataclasses, paths and tuples as the values that JSON knows; it has no infinities: they become 'inf', 'nan'."""
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return str(value) if isinstance(value, Path) else value

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.configs import RunConfig
-from edgekit.data import ArrayData, open_data, pictures, read_picture
+from edgekit.data import Data, PictureData, batches, open_data, pictures, read_picture
 from edgekit.errors import DataError, UsageError
 from edgekit.reports import StageReport, Stopwatch, peak_rss_mib
 from edgekit.runtime import Session
@@ -64,9 +65,9 @@ def _frames(session: Session, config: RunConfig) -> Iterator[Frame]:
     # Opened first of all: what does not fit is said before the warm-up.
     data = open_data(config.source, tuple(session.inputs.values()), session.preprocessing)
     session.warmup()
-    if isinstance(data, ArrayData):
-        return _array_frames(session, data)
-    return _picture_frames(session, pictures(Path(config.source)), config.top)
+    if isinstance(data, PictureData):
+        return _picture_frames(session, pictures(Path(config.source)), config.top)
+    return _array_frames(session, data, config.top)
 
 
 def _picture_frames(session: Session, files: tuple[Path, ...], top: int) -> Iterator[Frame]:
@@ -79,17 +80,17 @@ def _picture_frames(session: Session, files: tuple[Path, ...], top: int) -> Iter
         yield Frame(file.name, _answer(session, top), preprocess_ms, timing.compute_ms)
 
 
-def _array_frames(session: Session, data: ArrayData) -> Iterator[Frame]:
-    for index in range(len(data)):
-        sample = data.read(index, index + 1)
+def _array_frames(session: Session, data: Data, top: int) -> Iterator[Frame]:
+    """One sample after the other, or as many at once as the model fixes; then the answer is the first one's."""
+    for samples in batches(data, tuple(session.inputs.values()), 1, sys.maxsize):
         # All shapes before any value: another shape makes the buffers anew.
-        for name, array in sample.items():
+        for name, array in samples.inputs.items():
             if session.input(name).shape != array.shape:
                 session.set_shape(name, array.shape)
-        for name, array in sample.items():
+        for name, array in samples.inputs.items():
             session.input(name)[...] = array
         timing = session.execute()
-        yield Frame(f"sample {index}", _answer(session, 1), 0.0, timing.compute_ms)
+        yield Frame(f"sample {samples.index[0]}", _answer(session, top), 0.0, timing.compute_ms)
 
 
 def _answer(session: Session, top: int) -> tuple[str, ...]:

@@ -30,6 +30,11 @@ class TensorSpec:
         if not fits or dtype != self.dtype:
             raise ShapeError(f"{self.name}: expected {self}, found {dtype}[{', '.join(map(str, shape))}]")
 
+    def meets(self, shape: tuple[int | str, ...]) -> bool:
+        """Whether some sizes fit both: axes of fixed but different sizes never do."""
+        pairs = zip(self.shape, shape, strict=True) if len(shape) == len(self.shape) else [(0, 1)]
+        return all(isinstance(one, str) or isinstance(other, str) or one == other for one, other in pairs)
+
     def at(self, dims: Mapping[str, int]) -> tuple[int, ...] | None:
         """Return the shape once dynamic axes have these sizes; None when one of them is not among `dims`."""
         sizes = [axis if isinstance(axis, int) else dims.get(axis) for axis in self.shape]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,3 +118,54 @@ def lite0(shared, photos: Path) -> Path:
         deploy("efficientnet_lite0", folder, config)
 
     return shared("lite0", make)
+
+
+@pytest.fixture(scope="session")
+def crops(shared) -> Path:
+    """`calibration/` and `held_out/`: the demo's squares of photographs, cut by its own script."""
+    pytest.importorskip("skimage")
+    pytest.importorskip("sklearn")
+    script = Path(__file__).parents[1] / "examples/01_photo/crops.py"
+    return shared("crops", lambda folder: subprocess.run([sys.executable, script, folder], check=True))
+
+
+def classifier(weight: np.ndarray, bias: np.ndarray, path: Path) -> Path:
+    """image float32 [batch,64] -> logits [batch,10] and, as a second output, their double."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["image", "weight", "bias"], ["logits"], "gemm"),
+            helper.make_node("Add", ["logits", "logits"], ["double"], "add"),
+        ],
+        "classifier",
+        [helper.make_tensor_value_info("image", 1, ["batch", 64])],
+        [helper.make_tensor_value_info(name, 1, ["batch", 10]) for name in ("logits", "double")],
+        [onnx.numpy_helper.from_array(value, name) for name, value in (("weight", weight), ("bias", bias))],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def digits(shared) -> Path:
+    """A folder with a logistic regression of scikit-learn's digits, `good.onnx`, a perturbed `near.onnx`, and a
+    `wrong.onnx` of shuffled classes; 300 images, `data.npz`, with their digits in `labels.npy` and `labels.csv`."""
+    datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn's digits are the data")
+    from sklearn.linear_model import LogisticRegression
+
+    def make(folder: Path) -> None:
+        images, labels = datasets.load_digits(return_X_y=True)
+        images = (images / 16).astype(np.float32)
+        model = LogisticRegression(max_iter=2000).fit(images[:1400], labels[:1400])
+        weight, bias = model.coef_.T.astype(np.float32), model.intercept_.astype(np.float32)
+        noise = np.random.default_rng(0).normal(size=weight.shape).astype(np.float32)
+        classifier(weight, bias, folder / "good.onnx")
+        classifier(weight + np.float32(0.01) * noise, bias, folder / "near.onnx")
+        classifier(np.roll(weight, 1, axis=1), np.roll(bias, 1), folder / "wrong.onnx")
+        np.savez(folder / "data.npz", image=images[1400:1700])
+        np.save(folder / "labels.npy", labels[1400:1700].astype(np.int64))
+        rows = [f"{index},{label}" for index, label in enumerate(labels[1400:1700])]
+        (folder / "labels.csv").write_text(os.linesep.join(["sample,label", *rows]))
+
+    return shared("digits", make)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import textwrap
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from edgekit.build import build
 from edgekit.bundle import verify
 from edgekit.configs import BuildConfig, DeployConfig, RunConfig
 from edgekit.deploy import deploy
+from edgekit.errors import RecipeError
 from edgekit.inspect import inspect
 from edgekit.run import run
 from edgekit.runtime import Session
@@ -71,7 +73,7 @@ def test_the_demo_bundle_holds_what_ships(lite0):
     sizes = {path.name: path.stat().st_size for path in (lite0 / "stages").iterdir()}
     assert sizes["model.fp16.onnx"] < 0.52 * sizes["model.onnx"]
     assert (lite0 / "bundle" / "model.onnx").read_bytes() == (lite0 / "stages" / "model.fp16.onnx").read_bytes()
-    assert json.loads((lite0 / "bundle.json").read_text())["sqnr_db"]["logits"] > 40
+    assert json.loads((lite0 / "bundle.json").read_text())["accuracy"]["sqnr_db"]["logits"] > 40
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +118,7 @@ def test_a_broken_budget_is_a_verdict_and_leaves_the_earlier_bundle(small_onnx, 
     before = (tmp_path / "bundle" / "manifest.json").read_bytes()
     bad = deploy(str(small_onnx), tmp_path, DeployConfig(target="cpu", data=str(small_data), budget="sqnr_db>=200"))
     assert (bad.exit_code, bad.verdict) == (3, "FAIL (ort, cpu)")
-    assert bad.broken[0].startswith("sqnr_db>=200: found ")
+    assert str(bad.findings[0]).startswith("sqnr_db>=200: FAIL, found ")
     assert (tmp_path / "bundle" / "manifest.json").read_bytes() == before
 
 
@@ -173,5 +175,41 @@ def test_a_broken_model_is_not_called_equal(tmp_path):
     found = {}
     for precision in ("fp16", "fp32"):
         report = deploy(str(model), tmp_path, DeployConfig("cpu", str(tmp_path / "x.npz"), precision=precision))
-        found[precision] = (report.exit_code, report.sqnr_db["softmaxout_1"])
-    assert found == {"fp16": (3, "-inf"), "fp32": (0, "inf")}
+        found[precision] = (report.exit_code, report.accuracy.sqnr_db["softmaxout_1"])
+    assert found == {"fp16": (3, -math.inf), "fp32": (0, math.inf)}
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ('[postprocess]\nkind = "classify"\noutput = "logit"', "[postprocess] output: expected one of logits"),
+        (
+            '[preprocess]\nkind = "image"\ninput = "img"\nresize = 8\ncrop = 8\nmean = [0, 0, 0]\nstd = [1, 1, 1]',
+            "[preprocess] input: expected one of image, found 'img'",
+        ),
+    ],
+)
+def test_a_recipe_for_another_network_is_found_before_the_work(
+    small_onnx, small_data, tmp_path, table, says, monkeypatch
+):
+    monkeypatch.setattr("edgekit.deploy.quantize", lambda *_: pytest.fail("the model was quantized first"))
+    (tmp_path / "my.toml").write_text(table)
+    config = DeployConfig("cpu", str(small_data), recipe=str(tmp_path / "my.toml"))
+    with pytest.raises(RecipeError) as error:
+        deploy(str(small_onnx), tmp_path / "out", config)
+    assert says in str(error.value)
+
+
+def test_a_recipe_names_data_and_labels(digits, tmp_path):
+    for name in ("data.npz", "labels.npy"):
+        (tmp_path / name).write_bytes((digits / name).read_bytes())
+    (tmp_path / "my.toml").write_text(
+        '[quantize]\nprecision = "int8"\ndata = "data.npz"\nsamples = 100\n[validate]\ndata = "data.npz"\n'
+        'labels = "labels.npy"\nbudget = "top1_drop<=0.02"\n'
+        f'[postprocess]\nkind = "classify"\noutput = "logits"\nlabels = {json.dumps([*"0123456789"])}'
+    )
+    report = deploy(str(digits / "good.onnx"), tmp_path / "out", DeployConfig("cpu", recipe=str(tmp_path / "my.toml")))
+    assert (report.exit_code, report.judged_on) == (0, "300 samples of data.npz (INT8 was calibrated on them too)")
+    assert report.accuracy.top1 is not None
+    first = run(tmp_path / "out" / "bundle", RunConfig(source=str(digits / "data.npz"))).frames[0].answer[0]
+    assert first.split(" ")[0] == str(np.load(digits / "labels.npy")[0])

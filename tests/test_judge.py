@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 
@@ -57,11 +58,15 @@ def test_inputs_that_do_not_fit_are_one_line(small_onnx):
 
 def test_nothing_is_left_behind_and_no_batch_gives_no_output(small_onnx, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    started = []
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(real(*a, **k)) or started[-1])
     assert list(outputs_of(small_onnx, [])) == []
     outputs = outputs_of(small_onnx, [{"image": np.zeros((1, 3, 8, 8), np.float32)}] * 2)
     next(outputs)
-    assert len(list(tmp_path.iterdir())) == 1
+    assert started[-1].poll() is None
     outputs.close()
+    assert [process.poll() for process in started] == [-9, -9]
     assert list(tmp_path.iterdir()) == []
 
 

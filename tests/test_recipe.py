@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from edgekit.budget import parse_budget
 from edgekit.configs import TARGETS
 from edgekit.errors import RecipeError, TargetError
 from edgekit.recipe import Recipe, load_recipe, recipe_names
+from edgekit.resources import resource
 from edgekit.targets import target
 
 
@@ -29,9 +32,37 @@ def test_a_recipe_of_ones_own(tmp_path):
     assert recipe.build == Recipe().build
 
 
+def test_files_stand_relative_to_the_recipe(tmp_path):
+    (tmp_path / "my.toml").write_text(
+        '[quantize]\ndata = "frames"\n[validate]\ndata = "held.py:out"\nlabels = "/abs/labels.npy"\n'
+        '[export]\nweights = "net.safetensors"\n[postprocess]\nkind = "classify"\noutput = "y"\nlabels = ["a", "b"]\n'
+    )
+    recipe = load_recipe(str(tmp_path / "my.toml"))
+    assert recipe.quantize.data == str(tmp_path / "frames")
+    assert recipe.validate.data == f"{tmp_path}/held.py:out"
+    assert recipe.validate.labels == Path("/abs/labels.npy")
+    assert recipe.export.weights == tmp_path / "net.safetensors"
+    assert recipe.postprocess is not None
+    assert recipe.postprocess.labels == ("a", "b")
+    (tmp_path / "my.toml").write_text('[validate]\ndata = "package.module:samples"\n')
+    assert load_recipe(str(tmp_path / "my.toml")).validate.data == "package.module:samples"
+
+
+def test_every_recipe_says_why():
+    """A choice without a comment above it, or above its table, is a number that no one dares to change."""
+    for name in recipe_names():
+        text = (resource("calibration") / "recipes" / f"{name}.toml").read_text()
+        recipe = load_recipe(name)
+        assert recipe.preprocess is not None, name
+        for key in ("precision", "budget", "resize", "mean"):
+            (before,) = re.findall(rf"((?:^[^\n]*\n){{0,8}})^{key} =", text, re.MULTILINE)[:1]
+            assert "#" in before, (name, key)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ('quantize = "fp16"', "found a key outside of them"),
         ('[quantise]\nprecision = "fp16"', "did you mean 'quantize'?"),
         ('[quantize]\nprecison = "fp16"', "did you mean 'precision'"),
         ("[export]\nopset = 'twenty'", "expected int, found 'twenty'"),

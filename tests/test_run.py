@@ -25,7 +25,7 @@ def test_two_inputs_of_other_lengths_than_the_sessions(tmp_path, monkeypatch):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "m.onnx")
     a, b = np.full((3, 5), 2, np.float32), np.full((3, 7), 3, np.float32)
     np.savez(tmp_path / "x.npz", a=a, b=b)
-    config = DeployConfig("cpu", str(tmp_path / "x.npz"), "fp32", shape=("a:1x1:1x2:4x9", "b:1x1:1x2:4x9"))
+    config = DeployConfig("cpu", str(tmp_path / "x.npz"), precision="fp32", shape=("a:1x1:1x2:4x9", "b:1x1:1x2:4x9"))
     deploy(str(tmp_path / "m.onnx"), tmp_path / "out", config)
     seen = []
     real = Session.execute

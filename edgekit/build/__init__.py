@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.build.flavour import Flavour, load_flavour
-from edgekit.build.profiles import shape_ranges
 from edgekit.build.watching import Layer, Watcher
 from edgekit.configs import BuildConfig
 from edgekit.device import find_gpus
@@ -18,6 +17,7 @@ from edgekit.files import check_apart, written_aside
 from edgekit.judge import plain_session
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.reading import graph_inputs, metadata, read_onnx_file
+from edgekit.shapes import shape_ranges
 from edgekit.specs import ShapeRange
 from edgekit.targets import target
 

@@ -6,12 +6,15 @@ NVIDIA calls a serialized engine an executable artefact: loading an untrusted on
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgekit.bundle.manifest import MANIFEST, FileEntry, Manifest, read_manifest
-from edgekit.errors import IntegrityError
+from edgekit.errors import EdgekitError, IntegrityError
+from edgekit.specs import from_table
 
 _BLOCK = 1 << 20
 
@@ -23,6 +26,15 @@ class VerifiedBundle:
     path: Path
     manifest: Manifest
     contents: dict[str, bytes]
+
+    def table(self, kind: type[Any], name: str) -> Any:
+        """The spec that a kept JSON file holds, None without a name; IntegrityError when it is no such spec."""
+        if not name:
+            return None
+        try:
+            return from_table(kind, json.loads(self.contents[name]), name)
+        except (ValueError, AttributeError, EdgekitError) as error:
+            raise IntegrityError(f"expected a {kind.__name__} as JSON in {name}, found: {error}") from error
 
 
 def verify(bundle: Path, keep: Collection[str] = ()) -> VerifiedBundle:

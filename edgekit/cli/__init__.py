@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "PyTorch to ONNX, compared with PyTorch.",
     "quantize": "An ONNX file at another precision.",
     "build-engine": "ONNX to a TensorRT engine.",
+    "validate": "Accuracy and latency against a budget.",
     "run": "A bundle on real input.",
     "inspect": "What a model, an engine, a bundle or a report holds.",
     "bundle": "Verify a bundle.",

@@ -8,9 +8,8 @@ import click
 
 from edgekit.cli.options import FILE, Output, common, knobs
 from edgekit.cli.progress import progress_bar
+from edgekit.cli.verdict import accuracy_lines, latency_lines
 from edgekit.configs import DeployConfig
-
-_EXTREMES: dict[float | str, str] = {"inf": "equal", "-inf": "broken (NaN or Inf)"}
 
 
 @click.command("deploy")
@@ -22,7 +21,8 @@ def command(model: str, out_dir: Path, config: DeployConfig, output: Output) -> 
     """Export, quantize, build, validate and bundle MODEL.
 
     MODEL is what `edgekit export` takes, or an ONNX file. The deployable thing is OUT_DIR/bundle; what the stages
-    made is in OUT_DIR/stages. Exits 3 when the accuracy budget is broken; then no bundle is written.
+    made is in OUT_DIR/stages. Exits 3 when the accuracy budget is broken, 4 when that of latency is, 5 when too few
+    requests were measured to tell; then no bundle is written.
     """
     from edgekit.deploy import deploy
 
@@ -32,10 +32,9 @@ def command(model: str, out_dir: Path, config: DeployConfig, output: Output) -> 
     output.report(report.to_json())
     for stage, path in report.stages.items():
         output.say(f"{stage:<9} {path}  {report.bytes[stage] / 1e6:.2f} MB")
-    noise = ", ".join(f"{name} {_EXTREMES.get(db) or f'{db:.1f} dB'}" for name, db in report.sqnr_db.items())
-    output.say(f"judged on {report.judged_on}: SQNR against FP32: {noise}")
-    for line in report.broken:
-        output.say(f"broken: {line}")
+    output.say(f"judged on {report.judged_on}")
+    for line in (*accuracy_lines(report.accuracy), *latency_lines(report.latency), *map(str, report.findings)):
+        output.say(line)
     output.say(f"bundle    {report.path if report.exit_code == 0 else 'not written'}")
     output.say(report.verdict)
     return report.exit_code

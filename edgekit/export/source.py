@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ import torch
 from edgekit.errors import ModelError, UsageError, nearest
 from edgekit.models import ARCHITECTURES
 from edgekit.models.network import Network
+from edgekit.usercode import call, load_callable
 
 _FORMS = "an architecture's name, module:callable or path/file.py:callable"
 
@@ -26,7 +23,7 @@ def load_network(model: str, weights: Path | None) -> Network:
     Raises ModelError (the nearest architecture is named) or UsageError for an ONNX file.
     """
     if model in ARCHITECTURES:
-        network: Network = _import(ARCHITECTURES[model].builder)()
+        network: Network = load_callable(ARCHITECTURES[model].builder, ModelError)()
     elif model.endswith(".onnx"):
         raise UsageError(f"expected {_FORMS}, found the ONNX file {model}", "edgekit build-engine, or edgekit deploy")
     elif ":" in model:
@@ -44,11 +41,7 @@ def load_network(model: str, weights: Path | None) -> Network:
 
 def _users_network(model: str) -> Network:
     """Call a user's function; it returns (torch module, dict of example inputs) or a Network."""
-    make = _import(model)
-    try:
-        made = make()
-    except (Exception, SystemExit) as error:  # a training script may end in sys.exit()
-        raise ModelError(f"expected {model} to return a module, found {type(error).__name__}: {error}") from error
+    made = call(model, load_callable(model, ModelError), ModelError)
     if isinstance(made, Network):
         return made
     if not (isinstance(made, tuple) and len(made) == 2):
@@ -83,35 +76,6 @@ def _tensor(model: str, name: str, value: Any) -> torch.Tensor:
     if not isinstance(value, torch.Tensor) or value.dim() == 0 or value.shape[0] == 0:
         raise ModelError(f"{model}: expected example {name!r} as a tensor with batch axis 0, found {_kind(value)}")
     return value.detach()
-
-
-def _import(path: str) -> Callable[[], Any]:
-    """Import `module:name` or `path/file.py:name` and return the callable."""
-    where, _, name = path.rpartition(":")
-    try:
-        module = _import_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
-    except (Exception, SystemExit) as error:
-        raise ModelError(f"expected to import {where}, found {type(error).__name__}: {error}") from error
-    found = getattr(module, name, None)
-    if not callable(found):
-        callables = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ModelError(f"expected a callable {name!r} in {where}, found none; {nearest(name, callables)}")
-    made: Callable[[], Any] = found
-    return made
-
-
-def _import_file(file: Path) -> Any:
-    if not file.is_file():
-        raise FileNotFoundError(f"no file {file}")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    # As `python file.py` does: the file's own neighbours can be imported, and its classes can be found by name.
-    sys.path.insert(0, str(file.parent.resolve()))
-    sys.modules[file.stem] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _load_weights(module: torch.nn.Module, file: Path) -> None:

@@ -3,21 +3,26 @@
 from edgekit.latency.arrivals import Arrivals, closed, fixed_rate
 from edgekit.latency.environment import Environment, environment
 from edgekit.latency.measure import Samples, Timer, measure, warm_up
-from edgekit.latency.stats import Interval, LatencySummary, miss_rate, quantile, samples_needed, summarise
+from edgekit.latency.sampling import Plan, sample
+from edgekit.latency.stats import Interval, LatencySummary, miss_rate, quantile, summarise
+from edgekit.latency.verdict import judge_latency, samples_needed
 
 __all__ = [
     "Arrivals",
     "Environment",
     "Interval",
     "LatencySummary",
+    "Plan",
     "Samples",
     "Timer",
     "closed",
     "environment",
     "fixed_rate",
+    "judge_latency",
     "measure",
     "miss_rate",
     "quantile",
+    "sample",
     "samples_needed",
     "summarise",
     "warm_up",

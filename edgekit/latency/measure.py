@@ -43,12 +43,21 @@ class Timer:
 
 
 def measure(
-    serve: Callable[[], object], arrivals: Arrivals, timer: Timer = Timer(), progress: Progress = no_progress
+    serve: Callable[[], object],
+    arrivals: Arrivals,
+    timer: Timer = Timer(),
+    progress: Progress = no_progress,
+    until_ns: int | None = None,
 ) -> Samples:
-    """Call `serve` once a request and return the raw times; at a fixed rate a late request starts at once."""
+    """Call `serve` once a request and return the raw times; at a fixed rate a late request starts at once.
+
+    From `until_ns` on no request starts, but for the first.
+    """
     intended = np.empty(arrivals.count, np.int64)
     done = np.empty(arrivals.count, np.int64)
     for index, planned in enumerate(arrivals.intended_ns(timer.now())):
+        if until_ns is not None and index and max(planned or 0, timer.now()) >= until_ns:
+            return Samples(intended[:index], done[:index])
         if planned is not None:
             _wait_until(planned, timer)
         intended[index] = timer.now() if planned is None else planned

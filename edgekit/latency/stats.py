@@ -8,6 +8,7 @@ Both assume independent samples; dependence makes the effective number of sample
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 CONFIDENCE = 0.95
+_LEAST_BEYOND = 20
+QUANTILES = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99, "p999_ms": 0.999}
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class LatencySummary:
-    """All times in ms. `jitter_ms` is p99 - p50; `deadline_miss` is a fraction, None without a deadline."""
+    """All times in ms. `jitter_ms` is p99 - p50; `deadline_miss` is a fraction, None without a deadline.
+
+    `effective_n` says for each of them how many independent samples the n are worth.
+    """
 
     n: int
-    effective_n: int
+    effective_n: dict[str, int]
     mean_ms: float
     p50_ms: Interval
     p90_ms: Interval
@@ -44,23 +50,27 @@ class LatencySummary:
 
 def summarise(latencies_ms: npt.NDArray[np.float64], deadline_ms: float | None = None) -> LatencySummary:
     """Summarise latencies in ms, in the order in which they were measured; at least one."""
-    effective = effective_samples(latencies_ms)
-    p50, p90, p99, p999 = (quantile(latencies_ms, q, effective) for q in (0.5, 0.9, 0.99, 0.999))
+    worth = {key: effective_samples(latencies_ms, q) for key, q in QUANTILES.items()}
+    found = {key: quantile(latencies_ms, q, worth[key]) for key, q in QUANTILES.items()}
+    missed = None
+    if deadline_ms is not None:
+        slow = latencies_ms > deadline_ms
+        worth["deadline_miss"] = effective_samples(latencies_ms, 1 - float(slow.mean()))
+        missed = miss_rate(slow, worth["deadline_miss"])
     return LatencySummary(
         n=len(latencies_ms),
-        effective_n=effective,
+        effective_n=worth,
         mean_ms=float(latencies_ms.mean()),
-        p50_ms=p50,
-        p90_ms=p90,
-        p99_ms=p99,
-        p999_ms=p999,
-        jitter_ms=p99.value - p50.value,
-        deadline_miss=None if deadline_ms is None else miss_rate(latencies_ms > deadline_ms, effective),
+        jitter_ms=found["p99_ms"].value - found["p50_ms"].value,
+        deadline_miss=missed,
+        **found,
     )
 
 
-def quantile(samples: npt.NDArray[np.float64], q: float, effective: int | None = None) -> Interval:
-    """The q-quantile of `samples` with its order-statistic interval at 95 %.
+def quantile(
+    samples: npt.NDArray[np.float64], q: float, effective: int | None = None, confidence: float = CONFIDENCE
+) -> Interval:
+    """The q-quantile of `samples` with its two-sided order-statistic interval at `confidence`.
 
     With `effective` < n independent samples, the ranks are taken for that many and stretched to n.
     """
@@ -68,46 +78,48 @@ def quantile(samples: npt.NDArray[np.float64], q: float, effective: int | None =
     count = len(ordered)
     independent = count if effective is None else min(effective, count)
     value = float(ordered[min(count - 1, math.ceil(q * count) - 1)])
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - confidence) / 2
     # The largest rank l with P(Binomial < l) <= tail, and the smallest u with P(Binomial >= u) <= tail.
-    low = _binomial_quantile(independent, q, tail)
-    high = _binomial_quantile(independent, q, 1 - tail) + 1
-    stretch = count / independent
-    low_value = float(ordered[math.floor((low - 1) * stretch)]) if low >= 1 else -math.inf
-    high_value = float(ordered[min(count - 1, math.ceil(high * stretch) - 1)]) if high <= independent else math.inf
+    low = binomial_quantile(independent, q, tail)
+    high = binomial_quantile(independent, q, 1 - tail) + 1
+    low_value = float(ordered[(low - 1) * count // independent]) if low >= 1 else -math.inf
+    high_value = float(ordered[-(-high * count // independent) - 1]) if high <= independent else math.inf
     return Interval(value, max(low_value, 0.0), high_value)
 
 
-def miss_rate(missed: npt.NDArray[np.bool_], effective: int | None = None) -> Interval:
-    """The fraction of misses with Clopper & Pearson's interval at 95 %, on `effective` independent samples."""
-    count = len(missed)
-    rate = float(np.count_nonzero(missed)) / count
+def miss_rate(missed: npt.NDArray[np.bool_], effective: int | None = None, confidence: float = CONFIDENCE) -> Interval:
+    """The fraction of misses with Clopper & Pearson's interval at `confidence`, on `effective` independent samples."""
+    count, misses = len(missed), int(np.count_nonzero(missed))
     independent = count if effective is None else min(effective, count)
-    misses = round(rate * independent) if independent < count else int(np.count_nonzero(missed))
-    tail = (1 - CONFIDENCE) / 2
-    low = 0.0 if misses == 0 else _solve(lambda p: 1 - _binomial_cdf(misses - 1, independent, p) - tail)
-    high = 1.0 if misses == independent else _solve(lambda p: tail - _binomial_cdf(misses, independent, p))
-    return Interval(rate, low, high)
+    # Among fewer samples the misses are a fraction of themselves: each end takes the less favourable whole number.
+    fewest, most = misses * independent // count, -(-misses * independent // count)
+    tail = (1 - confidence) / 2
+    low = 0.0 if fewest == 0 else _solve(lambda p: 1 - binomial_cdf(fewest - 1, independent, p) - tail)
+    high = 1.0 if most == independent else _solve(lambda p: tail - binomial_cdf(most, independent, p))
+    return Interval(misses / count, low, high)
 
 
-def samples_needed(q: float) -> int:
-    """How many independent samples it takes before the largest of them bounds the q-quantile from above at 97.5 %.
+def effective_samples(samples: npt.NDArray[np.float64], q: float) -> int:
+    """How many independent samples these are worth for the q-quantile: n / (1 + 2 sum of autocorrelations).
 
-    1 - q^n >= 0.975: 368 for p99. Fewer can never PASS.
-    """
-    return math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log(q))
-
-
-def effective_samples(samples: npt.NDArray[np.float64]) -> int:
-    """n / (1 + 2 sum of autocorrelations), by Geyer's initial positive sequence (Statistical Science 7, 1992).
-
-    Ranks stand in for the values: a single stall must not hide the dependence of the rest.
+    The autocorrelations are those of "slower than the q-quantile", since their sum is what dependence adds to the
+    variance of the empirical distribution there (Wu, Annals of Statistics 33, 2005): a slow drift of the clock makes
+    neighbours alike around the median, and says nothing about single late requests. At least 20 samples stand on
+    either side, a level at which dependence is rather stronger. The sum ends by Geyer's initial positive sequence
+    (Statistical Science 7, 1992).
     """
     count = len(samples)
-    if count < 4 or float(np.ptp(samples)) == 0.0:
+    few = min(_LEAST_BEYOND, count // 2)
+    above = min(max(round(count * (1 - q)), few), count - few)
+    if count < 4 or above == 0:
         return count
-    ranks = np.argsort(np.argsort(samples, kind="stable"), kind="stable").astype(np.float64)
-    centred = ranks - ranks.mean()
+    threshold = np.partition(samples, count - above - 1)[count - above - 1]
+    slow = samples > threshold
+    if not slow.any():  # as many are equal at the top
+        slow = samples >= threshold
+    if slow.all():
+        return count
+    centred = slow - slow.mean()
     padded = np.fft.rfft(centred, 2 * count)
     covariance = np.fft.irfft(padded * np.conj(padded))[:count]
     correlation = covariance / covariance[0]
@@ -120,19 +132,19 @@ def effective_samples(samples: npt.NDArray[np.float64]) -> int:
     return max(1, min(count, math.floor(count / (1 + 2 * total))))
 
 
-def _binomial_quantile(count: int, p: float, probability: float) -> int:
+def binomial_quantile(count: int, p: float, probability: float) -> int:
     """The smallest k with P(Binomial(count, p) <= k) >= probability."""
     low, high = -1, count
     while high - low > 1:
         middle = (low + high) // 2
-        if _binomial_cdf(middle, count, p) >= probability:
+        if binomial_cdf(middle, count, p) >= probability:
             high = middle
         else:
             low = middle
     return high
 
 
-def _binomial_cdf(k: int, count: int, p: float) -> float:
+def binomial_cdf(k: int, count: int, p: float) -> float:
     """P(Binomial(count, p) <= k), summed from logarithms so that no count overflows."""
     if k < 0 or p >= 1:
         return 0.0 if k < count else 1.0
@@ -143,6 +155,7 @@ def _binomial_cdf(k: int, count: int, p: float) -> float:
     return min(1.0, float(np.exp(logs).sum()))
 
 
+@functools.lru_cache(maxsize=4)
 def _log_choose(count: int) -> npt.NDArray[np.float64]:
     """log of the binomial coefficients (count over 0..count)."""
     logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count + 1)))])

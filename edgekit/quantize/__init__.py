@@ -13,6 +13,7 @@ import onnx
 from edgekit.configs import QuantizeConfig
 from edgekit.errors import QuantizeError, first_line, nearest
 from edgekit.files import check_apart, write_json, written_aside
+from edgekit.quantize import recurrent
 from edgekit.quantize.calibration import ScaleTable, calibrate
 from edgekit.quantize.int8 import insert_qdq
 from edgekit.quantize.placement import quantizable_layers
@@ -118,16 +119,28 @@ def _check_kept(model: onnx.ModelProto, source: Path, config: QuantizeConfig) ->
 
 
 def _int8(model: onnx.ModelProto, digest: str, config: QuantizeConfig, progress: Progress) -> _Made:
-    model = raise_opset(constants_to_initializers(model).model, _OPSETS[config.precision]).model
+    """Calibrate on the float model, so that ranges are those of true activations; then rewrite.
+
+    Recurrent weights come last: the cast to FP16 leaves recurrent nodes alone, and would step between them and their
+    dequantized weights.
+    """
+    keep = config.keep_ops
+    opset = max(_OPSETS[config.precision], recurrent.OPSET if recurrent.has_recurrent(model, keep) else 0)
+    model = raise_opset(constants_to_initializers(model).model, opset).model
     layers, left = quantizable_layers(model)
-    kept = [layer for layer in layers if layer.op_type not in config.keep_ops]
+    kept = [layer for layer in layers if layer.op_type not in keep]
     table = calibrate(model, digest, kept, config, progress)
-    result = insert_qdq(model, kept, table.largest, per_channel=config.per_channel)
+    result = insert_qdq(recurrent.fold_weights(model, keep).model, kept, table.largest, per_channel=config.per_channel)
     notes = table.warnings
     if config.precision == "int8+fp16":
-        result = to_fp16(result.model, config.keep_ops)
+        result = to_fp16(result.model, keep)
         notes += result.notes
-    return _Made(result.model, notes, len(kept), tuple(left), table)
+    weights = recurrent.quantize_recurrent(result.model, keep)
+    if not kept and not weights.layers:
+        raise QuantizeError(
+            "expected a layer with constant weights to quantize (Conv, Gemm, MatMul, LSTM, GRU, RNN), found none"
+        )
+    return _Made(weights.result.model, notes + weights.result.notes, len(kept) + weights.layers, tuple(left), table)
 
 
 def _bytes_by_type(model: onnx.ModelProto) -> dict[str, int]:

@@ -9,9 +9,7 @@ from edgekit.quantize.placement import Layer
 from edgekit.quantize.scales import quantize_weight, scale_of
 from edgekit.rewrite import PassResult
 from edgekit.rewrite.sort_nodes import sort_nodes
-
-# Opset 19: DequantizeLinear may have FP16 scales, which INT8 with FP16 around it needs.
-OPSET = 19
+from edgekit.rewrite.unread import drop_unread
 
 
 def insert_qdq(
@@ -52,18 +50,7 @@ def insert_qdq(
     for layer in layers:
         nodes[layer.node].input[0] = layer.activation + "_dq"
         nodes[layer.node].input[1] = f"{layer.weight}_{layer.axis}_dq"
-    _drop_unread(graph)
-    return sort_nodes(model)
-
-
-def _drop_unread(graph: onnx.GraphProto) -> None:
-    """The FP32 weights that no one reads any more, also where an old file lists them as inputs."""
-    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-    unread = {tensor.name for tensor in graph.initializer if tensor.name not in read}
-    for tensor in [tensor for tensor in graph.initializer if tensor.name in unread]:
-        graph.initializer.remove(tensor)
-    for value in [value for value in graph.input if value.name in unread]:
-        graph.input.remove(value)
+    return drop_unread(sort_nodes(model).model)
 
 
 def _node(op_type: str, inputs: list[str], output: str) -> onnx.NodeProto:

@@ -6,12 +6,13 @@ one forward pass of one batch needs, however many samples there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import onnx
 
-from edgekit.data import Batch
+from edgekit.data import Samples
 from edgekit.errors import QuantizeError, first_line
 from edgekit.judge import plain_session
 from edgekit.reports import Progress
@@ -20,32 +21,40 @@ _SUFFIX = "_edgekit_largest"
 
 
 def largest_values(
-    model: onnx.ModelProto, tensors: Iterable[str], batches: Iterable[Batch], progress: Progress, total: int
+    model: onnx.ModelProto, tensors: Iterable[str], stream: Iterable[Samples], progress: Progress, total: int
 ) -> dict[str, float]:
-    """Return max |x| for each of `tensors` (FP32 activations or inputs of `model`) over all `batches`.
+    """Return max |x| for each of `tensors` (FP32 activations or inputs of `model`) over all samples.
 
     Raises QuantizeError when onnxruntime fails, or an activation is NaN or Inf on the data.
     """
     names = list(dict.fromkeys(tensors))
     largest = dict.fromkeys(names, 0.0)
     done = 0
-    try:
-        observed = _with_reductions(model, names).SerializeToString()
-        session = plain_session(observed)
-        for batch in batches:
-            found = session.run([name + _SUFFIX for name in names], batch)
-            for name, value in zip(names, found, strict=True):
-                largest[name] = max(largest[name], float(value)) if np.isfinite(value) else float("nan")
-            done += len(next(iter(batch.values())))
-            progress("calibrating", done, total)
-    except Exception as error:
-        raise QuantizeError(f"onnxruntime failed on the calibration data: {first_line(error)}") from error
+    reductions = [name + _SUFFIX for name in names]
+    with _blamed_on_onnxruntime():
+        # Weights alone may be quantized; the samples are looked at all the same.
+        session = plain_session(_with_reductions(model, names).SerializeToString()) if names else None
+    for samples in stream:
+        with _blamed_on_onnxruntime():
+            found = session.run(reductions, samples.inputs) if session else []
+        for name, value in zip(names, found, strict=True):
+            largest[name] = max(largest[name], float(value)) if np.isfinite(value) else float("nan")
+        done += len(samples)
+        progress("calibrating", done, total)
     for name, value in largest.items():
         if np.isnan(value):
             raise QuantizeError(
                 f"activation {name!r} is NaN or Inf on the calibration data: FP32 itself is broken there"
             )
     return largest
+
+
+@contextlib.contextmanager
+def _blamed_on_onnxruntime() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise QuantizeError(f"onnxruntime failed on the calibration data: {first_line(error)}") from error
 
 
 def _with_reductions(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 LEVELS = 127
-# The smallest normal FP16: a scale below it would lose its own digits when the rest of the model is FP16.
-SMALLEST_SCALE = 2.0**-14
+# Far enough from FP16's last digit, 2^-24: scales are rounded up to its grid, here by 6 % of the range at the most.
+SMALLEST_SCALE = 2.0**-20
 
 
 def scale_of(largest: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -32,4 +32,19 @@ def quantize_weight(
     others: Any = None if axis is None else tuple(other for other in range(weight.ndim) if other != axis)
     scale = scale_of(np.abs(weight).max(axis=others))
     spread = scale if axis is None else scale.reshape([-1 if other == axis else 1 for other in range(weight.ndim)])
-    return np.clip(np.rint(weight / spread), -LEVELS, LEVELS).astype(np.int8), scale
+    return _rounded(weight, spread), scale
+
+
+def quantize_rows(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Return int8 values and one scale a row along the last axis: [D,GH,I] -> [D,GH,I] and [D,GH,1].
+
+    The scales stay FP32, off FP16's grid: small weights on large inputs, such as raw sensor counts, need them small.
+    """
+    largest = np.abs(weight).max(axis=-1, keepdims=True)
+    scale = np.maximum(largest / np.float32(LEVELS), np.finfo(np.float32).tiny)
+    return _rounded(weight, scale), scale
+
+
+def _rounded(weight: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
+    levels: npt.NDArray[np.int8] = np.clip(np.rint(weight / scale), -LEVELS, LEVELS).astype(np.int8)
+    return levels

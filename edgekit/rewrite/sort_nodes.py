@@ -43,7 +43,7 @@ def _order(nodes: list[onnx.NodeProto]) -> list[int]:
     users: list[list[int]] = [[] for _ in nodes]
     missing = [0] * len(nodes)
     for index, node in enumerate(nodes):
-        for maker in {makers[name] for name in _used(node) if name in makers}:
+        for maker in {makers[name] for name in names_used(node) if name in makers}:
             users[maker].append(index)
             missing[index] += 1
     ready = [index for index, count in enumerate(missing) if count == 0]
@@ -61,12 +61,12 @@ def _order(nodes: list[onnx.NodeProto]) -> list[int]:
     return order
 
 
-def _used(node: onnx.NodeProto) -> Iterator[str]:
-    """The names that a node reads, also inside its subgraphs (names made inside are simply not found outside)."""
+def names_used(node: onnx.NodeProto) -> Iterator[str]:
+    """The names that a node reads, also inside its subgraphs; some of those are made inside."""
     yield from node.input
     for graph in _subgraphs(node):
         for inner in graph.node:
-            yield from _used(inner)
+            yield from names_used(inner)
         yield from (value.name for value in graph.output)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from edgekit.bundle import Manifest, VerifiedBundle, read_manifest, verify
 from edgekit.errors import IntegrityError, SessionError, ShapeError, nearest
 from edgekit.runtime.backend import Array, Backend
 from edgekit.runtime.choice import Choice, choose
-from edgekit.specs import Postprocess, Preprocess, TensorSpec, from_table
+from edgekit.specs import Postprocess, Preprocess, TensorSpec
 
 if TYPE_CHECKING:
     from edgekit.postprocess import Label
@@ -50,8 +49,8 @@ class Session:
         self.backend = backend.name
         self.device = backend.device
         self.reason = choice.reason
-        self.preprocessing: Preprocess | None = _table(Preprocess, bundle, manifest.preprocess)
-        self.postprocessing: Postprocess | None = _table(Postprocess, bundle, manifest.postprocess)
+        self.preprocessing: Preprocess | None = bundle.table(Preprocess, manifest.preprocess)
+        self.postprocessing: Postprocess | None = bundle.table(Postprocess, manifest.postprocess)
         self._ranges = manifest.ranges
         self._backend: Backend | None = backend
         self._owner = threading.get_ident()
@@ -206,12 +205,3 @@ def _load(manifest: Manifest, choice: Choice, data: bytes) -> Backend:
     from edgekit.runtime.trt import TensorRTBackend
 
     return TensorRTBackend(data, choice.engine.flavour, specs)
-
-
-def _table(kind: type[Any], bundle: VerifiedBundle, name: str) -> Any:
-    if not name:
-        return None
-    try:
-        return from_table(kind, json.loads(bundle.contents[name]), name)
-    except ValueError as error:
-        raise IntegrityError(f"expected JSON in {name}, found: {error}") from error

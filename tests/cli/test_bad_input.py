@@ -19,10 +19,11 @@ from edgekit.cli import main
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_onnx: Path) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_onnx: Path, small_data: Path) -> Path:
     """An empty working folder with one good model, one that is text, and two that are broken."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(small_onnx, "good.onnx")
+    shutil.copy(small_data, "x.npz")
     Path("text.onnx").write_text("this is not a model\n" * 20)
     Path("empty.onnx").write_bytes(b"")
     Path("cut.onnx").write_bytes(small_onnx.read_bytes()[:-200])
@@ -56,6 +57,7 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[i
 
 
 QUANTIZE = ["quantize", "IN", "out.onnx", "--precision", "fp16"]
+VALIDATE = ["validate", "good.onnx", "--reference", "good.onnx"]
 BUILD = ["build-engine", "IN", "out.engine", "--target", "cpu"]
 
 
@@ -106,6 +108,21 @@ def test_a_file_that_is_no_model(here, capsys, stage, model, says):
         (["deploy", "good.onnx", "out", "--target", "cpu", "--recipe", "recipe.toml"], 1, "did you mean 'precision'"),
         (["deploy", "good.onnx", "out", "--target", "cpu", "--recipe", "efficientnet"], 1, "'efficientnet_lite0'"),
         (["deploy", "good.onnx", "out", "--target", "cpu", "--data", ".", "--budget", "snr>=3"], 1, "'sqnr_db'"),
+        (["quantize", "good.onnx", "o", "--precision", "int8", "--data", "net.py:number"], 1, "yield batches"),
+        (["quantize", "good.onnx", "o", "--precision", "int8", "--data", "x.npz", "--samples", "0"], 2, "1 or more"),
+        (["validate", "good.onnx", "--data", "x.npz"], 2, "Missing option '--reference'"),
+        ([*VALIDATE, "--data", "nowhere.npz"], 1, "found nothing there"),
+        ([*VALIDATE, "--data", "text.onnx"], 1, "expected an .npz, a folder of"),
+        ([*VALIDATE, "--data", "net.py:raises"], 1, "RuntimeError: no weights today"),
+        ([*VALIDATE, "--data", "x.npz", "--budget", "p98_ms<=3"], 1, "did you mean 'p99_ms'"),
+        ([*VALIDATE, "--data", "x.npz", "--budget", "top1>=0.5"], 2, "expected labels to judge top1 by"),
+        ([*VALIDATE, "--data", "x.npz", "--budget", "deadline_miss<=0.1"], 2, "next: --fps"),
+        ([*VALIDATE, "--data", "x.npz", "--labels", "none.csv"], 1, "expected labels at none.csv"),
+        ([*VALIDATE, "--data", "x.npz", "--fps", "0"], 2, "fps: expected 0.001 or more"),
+        ([*VALIDATE, "--data", "x.npz", "--backend", "rtx"], 2, "expected a bundle for backend rtx"),
+        (["validate", "good.onnx", "--reference", "text.onnx", "--data", "x.npz"], 1, "expected an ONNX model"),
+        (["validate", "nowhere", "--reference", "good.onnx", "--data", "x.npz"], 1, "expected an ONNX file at nowhere"),
+        (["validate", ".", "--reference", "good.onnx", "--data", "x.npz"], 7, "expected a bundle with manifest.json"),
         (["run", "nowhere", "--source", "."], 1, "expected a bundle folder"),
         (["run", ".", "--source", "."], 7, "expected a bundle with manifest.json"),
         (["bundle", "verify", "."], 7, "expected a bundle with manifest.json"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,23 +97,29 @@ def test_nothing_to_quantize_is_refused(tmp_path):
 
 
 @pytest.mark.slow  # exports EfficientNet-Lite0
-def test_lite0_needs_a_scale_a_channel(lite0, photos, tmp_path):
-    """The gate bites: per channel holds 10 dB on the photographs, one scale a weight does not. Both build."""
+def test_lite0_needs_a_scale_a_channel(lite0, crops, tmp_path):
+    """The gate of the recipe bites: one scale a channel passes it on photographs that calibration never saw, one scale
+    a weight does not. Both build."""
     pytest.importorskip("tensorrt_rtx")
     from edgekit.build import build
     from edgekit.configs import BuildConfig
+    from edgekit.recipe import load_recipe
     from edgekit.validate import validate
 
-    model = lite0 / "stages" / "model.onnx"
-    codes = {}
+    model, recipe = lite0 / "stages" / "model.onnx", load_recipe("efficientnet_lite0_int8")
+    gate = ",".join(limit for limit in recipe.validate.budget.split(",") if "_ms" not in limit)
+    found = {}
     for per_channel in (True, False):
         out = tmp_path / f"{per_channel}.onnx"
-        quantize(model, out, QuantizeConfig("int8+fp16", data=str(photos), per_channel=per_channel))
-        asked = ValidateConfig(model, str(photos), "sqnr_db>=10", "efficientnet_lite0")
-        codes[per_channel] = validate(out, tmp_path / "v.json", asked).exit_code
+        config = replace(recipe.quantize, data=str(crops / "calibration"), per_channel=per_channel)
+        quantize(model, out, config)
+        asked = ValidateConfig(model, str(crops / "held_out"), gate, "efficientnet_lite0_int8")
+        found[per_channel] = validate(out, tmp_path / "v.json", asked)
         layers = build(out, tmp_path / "a.engine", BuildConfig("rtx", ("8.6",))).layers
         assert "int8" in {layer.dtype for layer in layers}
-    assert codes == {True: 0, False: 3}
+    assert {kind: report.exit_code for kind, report in found.items()} == {True: 0, False: 3}
+    assert [finding.outcome for finding in found[False].findings] == ["FAIL", "FAIL"]
+    assert found[True].samples == 80
 
 
 @pytest.mark.slow  # a foreign network at opset 9

@@ -1,4 +1,4 @@
-"""Which shapes an engine must accept: from --shape, else from the export's metadata, else the batch rule."""
+"""Which sizes the open axes may have: from --shape, else from the export's metadata, else the batch rule."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgekit.build.profiles import shape_ranges
 from edgekit.errors import ShapeError
+from edgekit.shapes import shape_ranges
 from edgekit.specs import TensorSpec
 
 IMAGE = TensorSpec("image", "float32", ("batch", 3, 8, 8))

@@ -1,0 +1,48 @@
+"""How accuracy and latency are told to a person."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgekit.validate import Accuracy, LatencyReport
+
+
+def accuracy_lines(accuracy: Accuracy) -> Iterator[str]:
+    """A line for the distance to the reference, and one for the answers where there are any."""
+    noise = ", ".join(f"{name} {_decibels(value)}" for name, value in accuracy.sqnr_db.items())
+    yield f"SQNR against the reference: {noise}"
+    same = ", ".join(f"{name} {value:.1%}" for name, value in accuracy.agreement.items())
+    if same:
+        yield f"same class as the reference: {same}"
+    for name, pair in (("top-1", accuracy.top1), ("top-5", accuracy.top5)):
+        if pair is not None:
+            yield f"{name} of {accuracy.scored}: {pair.found:.1%}, the reference {pair.reference:.1%}"
+    if accuracy.perplexity is not None:
+        pair = accuracy.perplexity
+        yield f"perplexity of {accuracy.scored}: {pair.found:.4g}, the reference {pair.reference:.4g}"
+
+
+def latency_lines(latency: LatencyReport | None) -> Iterator[str]:
+    """Quantiles with their intervals, never a mean alone."""
+    if latency is None:
+        return
+    found = latency.summary
+    rate = f"{latency.fps:g} a second" if latency.fps else "one after the other"
+    yield f"latency of {found.n} requests, {rate}: mean {found.mean_ms:.4g} ms"
+    for name, interval in (("p50", found.p50_ms), ("p90", found.p90_ms), ("p99", found.p99_ms)):
+        ends = f"{interval.low:.4g} .. {interval.high:.4g}"
+        worth = f"worth {found.effective_n[f'{name}_ms']} independent ones"
+        yield f"  {name} {interval.value:.4g} ms, with 95 % confidence {ends}, {worth}"
+    if found.deadline_miss is not None:
+        miss = found.deadline_miss
+        ends = f"{miss.low:.2%} .. {miss.high:.2%}"
+        yield f"  deadline of {latency.deadline_ms:.4g} ms missed by {miss.value:.2%}, with 95 % confidence {ends}"
+
+
+def _decibels(value: float) -> str:
+    if math.isfinite(value):
+        return f"{value:.1f} dB"
+    return "equal" if value > 0 else "broken (NaN or Inf)"

@@ -1,0 +1,153 @@
+"""Samples as a stream: what every form of data yields, checked against the model and cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import DataError, EdgekitError, nearest
+from edgekit.specs import TensorSpec
+
+Array = npt.NDArray[Any]
+Batch = dict[str, Array]
+Indices = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some samples: `index` int64 [N] says which of the set they are, `inputs` has them along axis 0, by input name."""
+
+    index: Indices
+    inputs: Batch
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: slice) -> Samples:
+        return Samples(self.index[rows], {name: array[rows] for name, array in self.inputs.items()})
+
+
+class Data(Protocol):
+    """Samples that fit a model.
+
+    `what` says in a few words what they are, `count` how many there are (None: only reading tells), and `labels`
+    int64 [count, ...] what each of them is, where the data itself says so. `names` are the samples' names, where they
+    have any.
+    """
+
+    @property
+    def what(self) -> str: ...
+
+    @property
+    def count(self) -> int | None: ...
+
+    @property
+    def labels(self) -> Labels | None: ...
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def chunks(self, size: int, limit: int) -> Iterator[Samples]:
+        """About `size` samples at a time, at most `limit` in all; each call starts anew."""
+
+
+def spread(count: int, limit: int) -> Indices:
+    """Which samples stand for all `count`: `limit` of them, evenly spaced, since neighbours are alike."""
+    kept = min(count, limit)
+    return np.arange(kept, dtype=np.int64) * count // max(kept, 1)
+
+
+def batches(data: Data, inputs: tuple[TensorSpec, ...], preferred: int, limit: int) -> Iterator[Samples]:
+    """Read at most `limit` samples in batches of `preferred`, or of the size that the model fixes.
+
+    A batch holds samples of one shape. What is left over is a smaller batch, unless the model fixes the size: then it
+    is left out. Raises DataError for what does not fit `inputs`, for NaN and Inf, and when no batch comes together.
+    """
+    fixed = fixed_batch(inputs)
+    size = fixed or preferred
+    waiting: list[Samples] = []
+    read = given = 0
+    for chunk in data.chunks(size, limit) if limit > 0 else ():
+        chunk = _checked(data.what, chunk, inputs)[: limit - read]
+        read += len(chunk)
+        if waiting and _shapes(waiting[0]) != _shapes(chunk):
+            if not fixed:
+                given += 1
+                yield _joined(waiting)
+            waiting = []
+        waiting.append(chunk)
+        if sum(map(len, waiting)) >= size:
+            ready = _joined(waiting)
+            rest = len(ready) % size
+            for start in range(0, len(ready) - rest, size):
+                given += 1
+                yield ready[start : start + size]
+            waiting = [ready[-rest:]] if rest else []
+        if read >= limit:
+            break
+    if waiting and not fixed:
+        given += 1
+        yield _joined(waiting)
+    if not given:
+        least = f"{fixed} samples of one shape for a model with a batch of {fixed}" if fixed else "one sample"
+        raise DataError(f"{data.what}: expected at least {least}, found {read}")
+
+
+def fixed_batch(inputs: tuple[TensorSpec, ...]) -> int | None:
+    """The batch size that the model fixes; None when axis 0 is open."""
+    size = inputs[0].shape[0] if inputs and inputs[0].shape else 1
+    return size if isinstance(size, int) else None
+
+
+def check_names(where: str, found: list[str], inputs: tuple[TensorSpec, ...]) -> None:
+    """Raise DataError unless there is exactly one array for each input."""
+    known = [spec.name for spec in inputs]
+    for name in found:
+        if name not in known:
+            raise DataError(f"{where}: no input {name!r}; {nearest(name, known)}")
+    for name in known:
+        if name not in found:
+            raise DataError(f"{where}: expected an array {name!r}, found {', '.join(found) or 'none'}")
+
+
+def check_fits(where: str, spec: TensorSpec, dtype: str, shape: tuple[int, ...]) -> None:
+    """Raise DataError unless samples of this dtype and shape fit, however many the model takes at once."""
+    if 0 in shape[1:]:
+        raise DataError(f"{where}: {spec.name}: expected {spec}, found samples without values, {list(shape)}")
+    try:
+        TensorSpec(spec.name, spec.dtype, ("N", *spec.shape[1:])).check(dtype, shape)
+    except EdgekitError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _checked(what: str, chunk: Samples, inputs: tuple[TensorSpec, ...]) -> Samples:
+    """The same samples, their inputs in the model's order."""
+    check_names(what, list(chunk.inputs), inputs)
+    counts = {name: len(array) for name, array in chunk.inputs.items() if array.ndim}
+    for spec in inputs:
+        array = chunk.inputs[spec.name]
+        check_fits(what, spec, str(array.dtype), array.shape)
+        if counts[spec.name] != len(chunk):
+            raise DataError(f"{what}: expected the same number of samples for every input, found {counts}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            rows = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+            raise DataError(
+                f"{what}: expected finite numbers in {spec.name!r}, found NaN or Inf in sample {chunk.index[rows[0]]}"
+            )
+    return Samples(chunk.index, {spec.name: chunk.inputs[spec.name] for spec in inputs})
+
+
+def _shapes(chunk: Samples) -> list[tuple[int, ...]]:
+    return [array.shape[1:] for array in chunk.inputs.values()]
+
+
+def _joined(parts: list[Samples]) -> Samples:
+    if len(parts) == 1:
+        return parts[0]
+    inputs = {name: np.concatenate([part.inputs[name] for part in parts]) for name in parts[0].inputs}
+    return Samples(np.concatenate([part.index for part in parts]), inputs)

@@ -1,0 +1,139 @@
+"""The main job in one go: export, quantize, build, validate, bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.budget import Finding
+from edgekit.build import BuildReport, build
+from edgekit.configs import DeployConfig
+from edgekit.deploy.plan import Plan, make_plan
+from edgekit.deploy.ship import check_recipe, ship
+from edgekit.device import find_gpus
+from edgekit.files import written_aside
+from edgekit.quantize import QuantizeReport, quantize
+from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
+from edgekit.rewrite.reading import read_onnx_file
+from edgekit.validate import Accuracy, LatencyReport, ValidateReport, validate
+
+__all__ = ["DeployReport", "deploy"]
+
+
+@dataclass(frozen=True)
+class DeployReport(StageReport):
+    """`path` is the bundle's folder; without a PASS it is not written, and `stages` holds what was made."""
+
+    verdict: str
+    exit_code: int
+    findings: tuple[Finding, ...]
+    judged_on: str
+    accuracy: Accuracy
+    latency: LatencyReport | None
+    stages: dict[str, Path]
+    bytes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The FP32 ONNX, and on what the result will be judged."""
+
+    onnx: Path
+    data: str
+    judged_on: str
+    warnings: tuple[str, ...]
+
+
+def deploy(
+    model: str, out: Path, config: DeployConfig = DeployConfig(), progress: Progress = no_progress
+) -> DeployReport:
+    """Take `model` (as `export` does, or an ONNX file) to a bundle in `out`/bundle, by way of `out`/stages.
+
+    Raises what the stages raise. A broken budget is a verdict: then no bundle is written and an earlier one stays.
+    """
+    watch = Stopwatch()
+    plan = make_plan(model, out, config)
+    source = _source(model, plan, progress)
+    check_recipe(source.onnx, plan)
+    quantized = _quantized(source, plan, progress)
+    ready = quantized.path if quantized else source.onnx
+    engine = _engine(ready, plan, progress)
+    judged = _judged(source, ready, plan, progress)
+    verdict = f"{judged.verdict}{_engine_clause(engine)}"
+    built = {"build": engine.path} if engine else {}
+    stages = {"export": source.onnx, "quantize": ready, **built, "validate": judged.path}
+    bundle = out / "bundle"
+    if judged.exit_code == 0:
+        ship(bundle, plan, stages, engine, verdict)
+    # Example inputs are doubtful data by themselves, and the verdict says that they are no more than that.
+    made = (source, quantized, engine, None if source.judged_on else judged)
+    report = DeployReport(
+        path=bundle,
+        seconds=watch.seconds(),
+        peak_rss_mib=peak_rss_mib(),
+        warnings=tuple(dict.fromkeys(line for item in made if item for line in item.warnings)),
+        verdict=verdict,
+        exit_code=judged.exit_code,
+        findings=judged.findings,
+        judged_on=(source.judged_on or judged.data) + _seen_before(plan, source),
+        accuracy=judged.accuracy,
+        latency=judged.latency,
+        stages=stages,
+        bytes={stage: path.stat().st_size for stage, path in stages.items()},
+    )
+    report.write()
+    return report
+
+
+def _source(model: str, plan: Plan, progress: Progress) -> _Source:
+    """Export, or take the ONNX file as it is."""
+    whole = plan.stages / "model.onnx"
+    if model.endswith(".onnx"):
+        # With external weights brought in: what is judged and shipped must stand on its own.
+        serialized = read_onnx_file(Path(model)).serialized
+        with written_aside(whole) as partial:
+            partial.write_bytes(serialized)
+        return _Source(whole, plan.data or "", "", ())
+    # The only room that imports torch: a device that starts from ONNX has none.
+    from edgekit.export import examples_file, export
+
+    made = export(model, whole, plan.export_config(), progress)
+    if plan.data is not None:
+        return _Source(whole, plan.data, "", made.warnings)
+    judged_on = f"example inputs only ({made.examples_are}), not real data"
+    return _Source(whole, str(examples_file(whole)), judged_on, made.warnings)
+
+
+def _quantized(source: _Source, plan: Plan, progress: Progress) -> QuantizeReport | None:
+    """FP32 stays what was exported."""
+    if plan.precision == "fp32":
+        return None
+    return quantize(source.onnx, plan.stages / f"model.{plan.precision}.onnx", plan.quantize_config(), progress)
+
+
+def _engine(ready: Path, plan: Plan, progress: Progress) -> BuildReport | None:
+    """For the cpu there is no engine: onnxruntime runs the ONNX."""
+    target = plan.config.target
+    if target == "cpu":
+        return None
+    return build(ready, plan.stages / f"model.{target}.engine", plan.build_config(), progress)
+
+
+def _judged(source: _Source, ready: Path, plan: Plan, progress: Progress) -> ValidateReport:
+    asked = plan.validate_config(source.onnx, source.data)
+    return validate(ready, plan.stages / "accuracy.json", asked, progress)
+
+
+def _seen_before(plan: Plan, source: _Source) -> str:
+    """A model judged on the inputs that its scales come from looks better than it is."""
+    same = plan.precision.startswith("int8") and plan.calibration_data == source.data
+    return " (INT8 was calibrated on them too)" if same else ""
+
+
+def _engine_clause(engine: BuildReport | None) -> str:
+    """An engine that did not run is never passed off as one that did."""
+    if engine is None:
+        return ""
+    built_for = ",".join("sm" + capability.replace(".", "") for capability in engine.compute_capabilities)
+    why = "only onnxruntime judges yet" if find_gpus().gpus else "no GPU here"
+    return f"; engine {engine.target} {built_for}: built, not run ({why})"

@@ -1,0 +1,97 @@
+"""What was asked for, with the recipe's values where nothing was given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgekit.budget import parse_budget
+from edgekit.build import check_buildable
+from edgekit.configs import BuildConfig, DeployConfig, ExportConfig, QuantizeConfig, ValidateConfig
+from edgekit.data import check_there
+from edgekit.errors import UsageError
+from edgekit.recipe import Recipe, load_recipe, recipe_of
+from edgekit.rewrite.reading import metadata, read_onnx
+from edgekit.validate import check_budget
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The configs of all stages follow from the command line first, then the recipe, then the defaults."""
+
+    config: DeployConfig
+    recipe: Recipe
+    recipe_name: str | None
+    stages: Path
+
+    @property
+    def precision(self) -> str:
+        """What to compute in."""
+        return self.config.precision or self.recipe.quantize.precision
+
+    @property
+    def data(self) -> str | None:
+        """What to judge on; None is the module's own examples."""
+        return self.config.data or self.recipe.validate.data
+
+    @property
+    def calibration_data(self) -> str | None:
+        """INT8 without inputs of its own is calibrated on those that judge it."""
+        return self.config.calibrate_on or self.recipe.quantize.data or self.data
+
+    @property
+    def budget(self) -> str:
+        """What must hold."""
+        return self.config.budget or self.recipe.validate.budget
+
+    def export_config(self) -> ExportConfig:
+        """The recipe's, with the examples kept: they judge where there is no data."""
+        weights = self.config.weights or self.recipe.export.weights
+        return replace(self.recipe.export, weights=weights, save_examples=True)
+
+    def quantize_config(self) -> QuantizeConfig:
+        """The recipe's, for the asked precision and data."""
+        return replace(
+            self.recipe.quantize, precision=self.precision, data=self.calibration_data, recipe=self.recipe_name
+        )
+
+    def build_config(self) -> BuildConfig:
+        """For the asked target."""
+        recipe, config = self.recipe.build, self.config
+        return replace(
+            recipe,
+            target=config.target,
+            compute_capability=config.compute_capability or recipe.compute_capability,
+            shape=config.shape or recipe.shape,
+        )
+
+    def validate_config(self, reference: Path, data: str) -> ValidateConfig:
+        """Against the exported FP32, unless the recipe names another reference."""
+        recipe, config = self.recipe.validate, self.config
+        return replace(
+            recipe,
+            reference=recipe.reference or reference,
+            data=data,
+            budget=self.budget,
+            recipe=self.recipe_name,
+            # The labels of the recipe belong to the data of the recipe.
+            labels=config.labels or (None if config.data else recipe.labels),
+            fps=config.fps or recipe.fps,
+            backend="ort",
+        )
+
+
+def make_plan(model: str, out: Path, config: DeployConfig) -> Plan:
+    """Find the recipe, and refuse now what would be refused after minutes of exporting."""
+    name = config.recipe or recipe_of(model)
+    if name is None and model.endswith(".onnx"):
+        name = recipe_of(metadata(read_onnx(Path(model)), "architecture"))
+    plan = Plan(config, load_recipe(name) if name else Recipe(), name, out / "stages")
+    check_buildable(plan.build_config())
+    check_budget(parse_budget(plan.budget), config.fps or plan.recipe.validate.fps)
+    for source in (plan.data, plan.calibration_data, str(config.labels) if config.labels else None):
+        if source is not None:
+            check_there(source)
+    if model.endswith(".onnx") and plan.data is None:
+        raise UsageError("expected data to judge an ONNX file on, since it carries no examples", "--data D")
+    return plan

@@ -1,0 +1,80 @@
+"""The bundle's contents: the very ONNX that was judged, the engine, the reports, what a frame becomes and means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgekit import __version__
+from edgekit.build import BuildReport
+from edgekit.bundle import Contents, EngineEntry, Manifest, ModelEntry, pack
+from edgekit.deploy.plan import Plan
+from edgekit.errors import RecipeError, ShapeError
+from edgekit.files import json_bytes
+from edgekit.judge import OPTIMIZATION
+from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx
+from edgekit.shapes import shape_ranges
+from edgekit.specs import Postprocess, ShapeRange, TensorSpec, to_table
+
+
+def ship(out: Path, plan: Plan, stages: dict[str, Path], engine: BuildReport | None, verdict: str) -> None:
+    """Write the bundle to the folder `out`, whole or not at all."""
+    model = read_onnx(stages["quantize"])
+    inputs, outputs = graph_inputs(model), graph_outputs(model)
+    ranges = shape_ranges(inputs, plan.build_config().shape, metadata(model, "ranges") or {})
+    labels = tuple(metadata(model, "labels") or ())
+    answer = plan.recipe.postprocess or (Postprocess("classify", outputs[0].name, labels) if labels else None)
+    contents = Contents(copies={"model.onnx": stages["quantize"], "reports/accuracy.json": stages["validate"]})
+    if plan.recipe.preprocess:
+        contents.made["preprocess.json"] = json_bytes(to_table(plan.recipe.preprocess))
+    if answer:
+        contents.made["postprocess.json"] = json_bytes(to_table(answer))
+    if engine:
+        contents.copies[engine.path.name] = engine.path
+        contents.copies["reports/build.json"] = Path(f"{engine.path}.json")
+    manifest = Manifest(
+        edgekit=__version__,
+        verdict=verdict,
+        model=ModelEntry(
+            file="model.onnx",
+            architecture=metadata(model, "architecture") or "",
+            task=metadata(model, "task") or "",
+            precision=plan.precision,
+            optimization=OPTIMIZATION,
+        ),
+        preprocess="preprocess.json" if plan.recipe.preprocess else "",
+        postprocess="postprocess.json" if answer else "",
+        inputs=inputs,
+        outputs=outputs,
+        ranges=_dimension_ranges(inputs, ranges),
+        engines=_engine_entries(engine),
+        files={},
+    )
+    pack(out, manifest, contents)
+
+
+def check_recipe(model: Path, plan: Plan) -> None:
+    """Raise RecipeError for an input or output in the recipe that the exported model does not have."""
+    proto, recipe = read_onnx(model), plan.recipe
+    for table, name, specs in (
+        ("[preprocess] input", recipe.preprocess and recipe.preprocess.input, graph_inputs(proto)),
+        ("[postprocess] output", recipe.postprocess and recipe.postprocess.output, graph_outputs(proto)),
+    ):
+        names = [spec.name for spec in specs]
+        if name is not None and name not in names:
+            raise RecipeError(f"{table}: expected one of {', '.join(names)}, found {name!r}", "--recipe")
+
+
+def _engine_entries(engine: BuildReport | None) -> tuple[EngineEntry, ...]:
+    if engine is None:
+        return ()
+    return (EngineEntry(engine.path.name, engine.flavour, engine.version, engine.compute_capabilities),)
+
+
+def _dimension_ranges(inputs: tuple[TensorSpec, ...], ranges: tuple[ShapeRange, ...]) -> dict[str, tuple[int, ...]]:
+    """(min, opt, max) by the name of an open axis; the same name on two inputs must mean the same sizes."""
+    dims: dict[str, tuple[int, ...]] = {}
+    for spec, shape in zip(inputs, ranges, strict=True):
+        for axis, sizes in zip(spec.shape, zip(shape.min, shape.opt, shape.max, strict=True), strict=True):
+            if isinstance(axis, str) and dims.setdefault(axis, sizes) != sizes:
+                raise ShapeError(f"expected one range for the axis {axis}, found {dims[axis]} and {sizes}", "--shape")
+    return dims

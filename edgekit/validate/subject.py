@@ -1,0 +1,150 @@
+"""What is validated: an ONNX file, or a bundle with all that it knows of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edgekit.bundle import Manifest, verify
+from edgekit.configs import ValidateConfig
+from edgekit.data import Array, Batch, Samples, fixed_batch
+from edgekit.errors import UsageError
+from edgekit.judge import OPTIMIZATION, Judge
+from edgekit.recipe import load_recipe, recipe_of
+from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx
+from edgekit.runtime import Session
+from edgekit.runtime.choice import choose
+from edgekit.runtime.ort import OrtBackend
+from edgekit.specs import Postprocess, Preprocess, TensorSpec
+
+_ORT = "ort, cpu"
+_FLAVOURS = {"tensorrt_rtx": "rtx", "tensorrt": "trt"}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`onnx` is what onnxruntime runs; `classes` are the names of what the model tells apart, where it has any."""
+
+    path: Path
+    onnx: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocess: Preprocess | None
+    classes: tuple[str, ...]
+    classifies: bool
+    manifest: Manifest | None = None
+
+    def batch(self) -> int:
+        """How many samples one request has: what the model fixes, else the bundle's opt size, else 1."""
+        axis = self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else 1
+        ranges = self.manifest.ranges if self.manifest else {}
+        return fixed_batch(self.inputs) or (ranges[axis][1] if axis in ranges else 1)
+
+    def engines_left(self, backend: str) -> str:
+        """What the verdict must say of engines that did not run."""
+        entries = self.manifest.engines if self.manifest and backend == _ORT else ()
+        return "".join(
+            f"; engine {_FLAVOURS.get(entry.flavour, entry.flavour)} "
+            f"{','.join('sm' + item.replace('.', '') for item in entry.compute_capabilities)}: not run"
+            for entry in entries
+        )
+
+
+class Runner(Protocol):
+    """Whoever computes the outputs of a batch."""
+
+    def run(self, batch: Batch) -> Batch: ...
+
+
+def open_subject(source: Path, config: ValidateConfig) -> Subject:
+    """Read an ONNX file, or verify a bundle; pictures go by the given recipe, else by what either knows of itself.
+
+    Raises ModelError, IntegrityError, RecipeError, or UsageError for a backend that an ONNX file does not have.
+    """
+    given = load_recipe(config.recipe).preprocess if config.recipe else None
+    if source.is_dir():
+        return _of_bundle(source, given)
+    if config.backend not in ("auto", "ort"):
+        raise UsageError(f"expected a bundle for backend {config.backend}, found the file {source}", "--backend ort")
+    model = read_onnx(source)
+    recipe = recipe_of(metadata(model, "architecture"))
+    classes = tuple(metadata(model, "labels") or ())
+    return Subject(
+        path=source,
+        onnx=source,
+        inputs=graph_inputs(model),
+        outputs=graph_outputs(model),
+        preprocess=given or (load_recipe(recipe).preprocess if recipe else None),
+        classes=classes,
+        classifies=bool(classes) or "classification" in str(metadata(model, "task")),
+    )
+
+
+def _of_bundle(path: Path, given: Preprocess | None) -> Subject:
+    names = verify(path).manifest
+    found = verify(path, keep={names.preprocess, names.postprocess})
+    manifest = found.manifest
+    answer: Postprocess | None = found.table(Postprocess, manifest.postprocess)
+    return Subject(
+        path=path,
+        onnx=path / manifest.model.file,
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        preprocess=given or found.table(Preprocess, manifest.preprocess),
+        classes=answer.labels if answer else (),
+        classifies=answer is not None,
+        manifest=manifest,
+    )
+
+
+@contextmanager
+def running(subject: Subject, backend: str) -> Iterator[tuple[Runner, str]]:
+    """Yield whoever computes, with its name such as `ort, cpu`.
+
+    onnxruntime runs in a process of its own at ORT_DISABLE_ALL; an engine runs in a Session, which only a bundle has.
+    Raises TargetError for a backend that is not there.
+    """
+    if subject.manifest is None or choose(subject.manifest, backend).backend == "ort":
+        with Judge(subject.onnx) as judge:
+            yield judge, _ORT
+    else:
+        with Session.open(subject.path, backend) as session:
+            yield session, f"{session.backend}, {session.device}"
+
+
+@contextmanager
+def serving(subject: Subject, backend: str, samples: Samples) -> Iterator[Callable[[], object]]:
+    """Yield a function that writes `samples` into the bound inputs and runs once: a Session's, or onnxruntime's."""
+    if subject.manifest is not None:
+        with Session.open(subject.path, backend) as session:
+            for name, array in samples.inputs.items():
+                session.set_shape(name, array.shape)
+            yield _request(session.input, session.execute, samples.inputs)
+    else:
+        ort = OrtBackend(subject.onnx.read_bytes(), OPTIMIZATION, (*subject.inputs, *subject.outputs))
+        shapes = {name: array.shape for name, array in samples.inputs.items()}
+        sizes = {
+            axis: size
+            for spec in subject.inputs
+            for axis, size in zip(spec.shape, shapes[spec.name], strict=True)
+            if isinstance(axis, str)
+        }
+        ort.bind(shapes, {spec.name: spec.at(sizes) for spec in subject.outputs})
+        try:
+            yield _request(ort.input, ort.enqueue, samples.inputs)
+        finally:
+            ort.close()
+
+
+def _request(buffer: Callable[[str], Array], run: Callable[[], object], inputs: Batch) -> Callable[[], object]:
+    """What an app does for a frame: one copy into the bound buffer, one run."""
+
+    def request() -> None:
+        for name, array in inputs.items():
+            buffer(name)[...] = array
+        run()
+
+    return request

@@ -1,0 +1,56 @@
+"""`edgekit validate` as a person or a script calls it: the lines, the JSON, the code, the report beside the model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgekit.cli import main
+
+
+@pytest.fixture
+def here(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for file in digits.iterdir():
+        shutil.copy(file, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def printed(capsys: pytest.CaptureFixture[str], model: str, *more: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["validate", model, "--reference", "good.onnx", "--data", "data.npz", *more])
+    return int(exit_info.value.code or 0), capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "code", "says"),
+    [
+        ("near.onnx", ["--budget", "sqnr_db>=10,top1_drop<=0.1", "--labels", "labels.csv"], 0, "top1_drop<=0.1: PASS"),
+        ("wrong.onnx", ["--budget", "sqnr_db>=10"], 3, "sqnr_db>=10: FAIL"),
+        ("good.onnx", ["--budget", "p50_ms<=0.000001", "--requests", "60"], 4, "p50_ms<=1e-06: FAIL"),
+        ("good.onnx", ["--budget", "p99_ms<=60000", "--requests", "50"], 5, "samples missing"),
+    ],
+)
+def test_the_code_and_the_last_lines(here, capsys, model, more, code, says):
+    found, out = printed(capsys, model, *more)
+    assert found == code
+    assert says in out
+    verdict = {0: "PASS", 3: "FAIL", 4: "FAIL", 5: "INCONCLUSIVE"}[code]
+    assert out.splitlines()[-1] == f"{verdict} (ort, cpu)"
+    assert json.loads(Path(f"{model}.validate.json").read_text())["exit_code"] == code
+
+
+def test_equal_is_said_as_such(here, capsys):
+    _, out = printed(capsys, "good.onnx")
+    assert "SQNR against the reference: logits equal, double equal" in out
+
+
+def test_json_is_the_report(here, capsys):
+    code, out = printed(capsys, "near.onnx", "--json", "--budget", "p50_ms<=60000,deadline_miss<=0.9", "--fps", "100")
+    table = json.loads(out)
+    assert table == json.loads(Path("near.onnx.validate.json").read_text())
+    assert (code, table["stage"], table["latency"]["mode"]) == (0, "validate", "fixed-rate")
+    assert [finding["limit"]["key"] for finding in table["findings"]] == ["p50_ms", "deadline_miss"]
