@@ -1,4 +1,4 @@
-# make demo   install into .venv and run the main job: a pretrained network to a bundle, then the bundle on photographs
+# make demo   install into .venv and run the main job twice: a pretrained CNN on photographs, a GRU on digits
 # make test   install, then ruff, mypy and every test; needs only Python, pip and g++
 # make check  the same without the slow tests, for every few minutes of work
 # make bench  ratios against peers, measured side by side on this machine
@@ -7,8 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PHOTOS := out/photos
+CROPS := out/crops
+DIGITS := out/digits
+GRU := examples/02_digits/digits.py
+JUDGED = $(BIN)/edgekit validate $(DIGITS)/demo/bundle --data $(DIGITS)/held_out.npz
 
-.PHONY: demo test check bench install clean
+.PHONY: demo demo-photo demo-digits test check bench install clean
 
 install: $(INSTALLED)
 
@@ -21,16 +25,29 @@ $(INSTALLED): pyproject.toml tests/requirements-no-deps.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r tests/requirements-no-deps.txt
 	@touch $@
 
-demo: $(INSTALLED)
-	@echo "== the photographs: scikit-image's cat, coffee and camera man"
+demo: $(INSTALLED) demo-photo demo-digits
+
+demo-photo: $(INSTALLED)
+	@echo "== photographs of scikit-image and scikit-learn; squares of six to calibrate on, of five others to judge on"
 	$(BIN)/python examples/01_photo/photos.py $(PHOTOS)
-	@echo "== from the pretrained network to a bundle"
-	$(BIN)/edgekit deploy efficientnet_lite0 out/demo --target rtx \
-	  --compute-capability 8.6 --compute-capability 8.9 --data $(PHOTOS)
-	@echo "== the bundle on the photographs"
-	$(BIN)/edgekit run out/demo/bundle --source $(PHOTOS)
-	@echo "== what this bundle is worth"
+	$(BIN)/python examples/01_photo/crops.py $(CROPS)
+	@echo "== a pretrained EfficientNet-Lite0 in INT8"
+	$(BIN)/edgekit deploy efficientnet_lite0 out/demo --target rtx --compute-capability 8.6 --compute-capability 8.9 \
+	  --recipe efficientnet_lite0_int8 --calibrate-on $(CROPS)/calibration --data $(CROPS)/held_out
 	$(BIN)/edgekit bundle verify out/demo/bundle
+	$(BIN)/edgekit run out/demo/bundle --source $(PHOTOS)
+
+demo-digits: $(INSTALLED)
+	@echo "== a GRU, trained now, that reads handwritten digits row by row; its weights in INT8"
+	$(BIN)/python examples/02_digits/digits.py $(DIGITS)
+	$(BIN)/edgekit deploy $(GRU):make_model $(DIGITS)/demo --target rtx --recipe examples/02_digits/recipe.toml \
+	  --calibrate-on $(DIGITS)/calibration.npz --data $(DIGITS)/held_out.npz --labels $(DIGITS)/labels.npy
+	$(BIN)/edgekit run $(DIGITS)/demo/bundle --source $(DIGITS)/five.npz
+	@echo "== a verdict can fail: the wrong network as reference (3), an impossible budget (4), too short a run (5)"
+	$(BIN)/edgekit export $(GRU):make_untrained $(DIGITS)/untrained.onnx
+	$(JUDGED) --reference $(DIGITS)/untrained.onnx --budget "sqnr_db>=30"; test $$? -eq 3
+	$(JUDGED) --reference $(DIGITS)/demo/stages/model.onnx --budget "p50_ms<=0.001"; test $$? -eq 4
+	$(JUDGED) --reference $(DIGITS)/demo/stages/model.onnx --budget "p99_ms<=50" --requests 50; test $$? -eq 5
 
 test: $(INSTALLED)
 	@echo "== ruff and mypy"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -50,8 +52,17 @@ def test_make_demo(tmp_path):
     assert commands("README.md")[:2] == ["make demo", "make test"]
     shutil.copytree(ROOT, tmp_path / "clone", ignore=shutil.ignore_patterns(".venv*", ".git", "out", ".*_cache"))
     printed = run(f"make --no-print-directory --old-file .venv/.installed BIN={BIN} demo", tmp_path / "clone")
+    assert "PASS (ort, cpu); engine rtx sm86,sm89: built, not run (no GPU here)" in printed
     assert "espresso 0.9" in printed
-    assert printed.splitlines()[-1] == "PASS (ort, cpu); engine rtx sm86,sm89: built, not run (no GPU here)"
+    assert "PASS (ort, cpu); engine rtx sm80,sm86,sm89,sm120,sm121: built, not run (no GPU here)" in printed
+    named = re.search(r"the five of five.npz are (.*)", printed)
+    read = re.findall(r"^sample \d +(\d) [01]\.\d\d ", printed, re.MULTILINE)
+    assert named is not None
+    assert ", ".join(read) == named.group(1)
+    # make itself checks their codes: 3, 4 and 5.
+    verdicts = [line.split(" (")[0] for line in printed.splitlines() if re.match("(FAIL|INCONCLUSIVE) ", line)]
+    assert verdicts == ["FAIL", "FAIL", "INCONCLUSIVE"]
+    assert int(re.search(r"about (\d+) samples missing", printed).group(1)) >= 249
 
 
 def test_make_test_runs_everything():
@@ -73,3 +84,35 @@ def test_the_photo_examples_own_commands(tmp_path):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     printed = [run(command, tmp_path) for command in commands("examples/01_photo/README.md")]
     assert printed[-1].startswith("espresso (9")
+
+
+def test_the_digits_examples_own_commands(tmp_path):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    printed = [run(command, tmp_path) for command in commands("examples/02_digits/README.md")]
+    named = printed[0].rsplit(" are ", 1)[1].strip()
+    assert ", ".join(line.split(" ")[0] for line in printed[-1].splitlines()) == named
+    assert "top1_drop<=0.01: PASS" in printed[1]
+
+
+def test_the_calibration_pages_function(tmp_path):
+    """The function of calibration/README.md reads a log of scans, one file a scan, for a network of scans."""
+    onnx = pytest.importorskip("onnx")
+    (tmp_path / "log").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(100):
+        np.save(tmp_path / f"log/{number:04}.npy", random.uniform(0, 30, 360))
+    (block,) = blocks("calibration/README.md", "python")
+    (tmp_path / "frames.py").write_text(block)
+    weight = onnx.numpy_helper.from_array(random.normal(size=(360, 4)).astype(np.float32), "weight")
+    scan, speed = (
+        onnx.helper.make_tensor_value_info(*item) for item in (("scan", 1, ["n", 360]), ("speed", 1, ["n", 4]))
+    )
+    node = onnx.helper.make_node("MatMul", ["scan", "weight"], ["speed"])
+    graph = onnx.helper.make_graph([node], "g", [scan], [speed], [weight])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, tmp_path / "m.onnx")
+    printed = run("edgekit quantize m.onnx q.onnx --precision int8 --data frames.py:calibration", tmp_path)
+    assert "1 layers in INT8, calibrated on samples of frames.py:calibration" in printed
+    table = json.loads((tmp_path / "q.onnx.scales.json").read_text())
+    assert table["samples"] == 100
+    assert 0.99 < table["largest"]["scan"] <= 1

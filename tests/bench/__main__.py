@@ -19,10 +19,10 @@ def seconds(command: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def work_and_total_seconds(command: list[str]) -> tuple[float, float]:
-    """What the two builders print: seconds after their imports, and with them."""
-    work, total = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1].split()
-    return float(work), float(total)
+def two_figures(command: list[str]) -> tuple[float, float]:
+    """What a command of ours or a peer's prints last: two numbers."""
+    first, second = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1].split()
+    return float(first), float(second)
 
 
 def medians(first: list[str], second: list[str], measure, runs: int) -> tuple[float, float, float]:
@@ -36,7 +36,7 @@ def medians(first: list[str], second: list[str], measure, runs: int) -> tuple[fl
 def row(what: str, value: float, unit: str, bar: float, beside: str) -> bool:
     holds = value <= bar
     print(
-        f"{what:<44} {value:>8.2f} {unit:<3} bar {bar:g} {unit}  {'holds' if holds else 'BROKEN'}  ({beside})",
+        f"{what:<58} {value:>8.2f} {unit:<3} bar {bar:g} {unit}  {'holds' if holds else 'BROKEN'}  ({beside})",
         flush=True,
     )
     return holds
@@ -53,20 +53,52 @@ def start_up() -> list[bool]:
     return results
 
 
-def builder() -> list[bool]:
+def calibration(folder: Path) -> list[bool]:
+    """Memory from 64 to 512 samples, of ours and of onnxruntime's MinMax on the same pictures; then the time."""
+    import numpy as np
+
+    from edgekit.data import open_data
+    from edgekit.export import export
+    from edgekit.recipe import load_recipe
+    from edgekit.rewrite.reading import graph_inputs, read_onnx
+
+    model, pictures, data = folder / "lite0.onnx", folder / "crops", folder / "data.npz"
+    export("efficientnet_lite0", model)
+    crops = HERE.parents[1] / "examples/01_photo/crops.py"
+    subprocess.run([sys.executable, str(crops), str(pictures)], check=True, capture_output=True)
+    inputs, recipe = graph_inputs(read_onnx(model)), load_recipe("efficientnet_lite0")
+    chunks = open_data(str(pictures / "calibration"), inputs, recipe.preprocess).chunks(96, 96)
+    image = np.concatenate([chunk.inputs["image"] for chunk in chunks])
+    # 96 pictures, each six times: memory and time do not depend on what is on them.
+    np.savez(data, image=np.tile(image, (6, 1, 1, 1))[:512])
+    ours, peer = HERE / "our_calibration.py", HERE / "calibrate_peer.py"
+    found = {}
+    for name, script in (("ours", ours), ("peer", peer)):
+        for count in (64, 512):
+            runs = [two_figures([sys.executable, str(script), *map(str, (model, data, count))]) for _ in range(3)]
+            found[name, count] = tuple(statistics.median(run[index] for run in runs) for index in (0, 1))
+    growth = {name: 100 * (found[name, 512][1] / found[name, 64][1] - 1) for name in ("ours", "peer")}
+    small, large = (found["ours", count][1] for count in (64, 512))
+    beside = f"{small:.0f} -> {large:.0f} MiB; onnxruntime's MinMax grows by {growth['peer']:.0f} %"
+    ratio = found["ours", 512][0] / found["peer", 512][0]
+    took = f"{found['ours', 512][0]:.1f} s against {found['peer', 512][0]:.1f} s"
+    return [
+        row("calibration memory, 512 samples against 64: growth", growth["ours"], "%", 10, beside),
+        row("calibration time / onnxruntime's MinMax, 512 samples", ratio, "x", math.inf, took),
+    ]
+
+
+def builder(folder: Path) -> list[bool]:
     from edgekit.export import export
     from edgekit.quantize import quantize
 
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        export("resnet50", folder / "resnet50.onnx")
-        model = quantize(folder / "resnet50.onnx", folder / "resnet50.fp16.onnx").path
-        ours, bare = (
-            [sys.executable, str(HERE / f"{kind}_builder.py"), str(model), str(folder / kind)]
-            for kind in ("our", "bare")
-        )
-        work_and_total_seconds(ours), work_and_total_seconds(bare)
-        runs = [[work_and_total_seconds(command) for command in (ours, bare, bare)] for _ in range(9)]
+    export("resnet50", folder / "resnet50.onnx")
+    model = quantize(folder / "resnet50.onnx", folder / "resnet50.fp16.onnx").path
+    ours, bare = (
+        [sys.executable, str(HERE / f"{kind}_builder.py"), str(model), str(folder / kind)] for kind in ("our", "bare")
+    )
+    two_figures(ours), two_figures(bare)
+    runs = [[two_figures(command) for command in (ours, bare, bare)] for _ in range(9)]
     results = []
     for index, what in enumerate(("after the imports", "imports included")):
         ratio, control = (statistics.median(run[a][index] / run[b][index] for run in runs) for a, b in ((0, 1), (2, 1)))
@@ -79,4 +111,5 @@ def builder() -> list[bool]:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if all([*start_up(), *builder()]) else 1)
+    with tempfile.TemporaryDirectory() as name:
+        sys.exit(0 if all([*start_up(), *calibration(Path(name)), *builder(Path(name))]) else 1)
