@@ -208,7 +208,7 @@ def test_a_recipe_names_data_and_labels(digits, tmp_path):
         'labels = "labels.npy"\nbudget = "top1_drop<=0.02"\n'
         f'[postprocess]\nkind = "classify"\noutput = "logits"\nlabels = {json.dumps([*"0123456789"])}'
     )
-    report = deploy(str(digits / "good.onnx"), tmp_path / "out", DeployConfig("cpu", recipe=str(tmp_path / "my.toml")))
+    report = deploy(str(digits / "good.onnx"), tmp_path / "out", DeployConfig("rtx", recipe=str(tmp_path / "my.toml")))
     assert (report.exit_code, report.judged_on) == (0, "300 samples of data.npz (INT8 was calibrated on them too)")
     assert report.accuracy.top1 is not None
     first = run(tmp_path / "out" / "bundle", RunConfig(source=str(digits / "data.npz"))).frames[0].answer[0]

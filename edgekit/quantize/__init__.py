@@ -16,10 +16,11 @@ from edgekit.files import check_apart, write_json, written_aside
 from edgekit.quantize import recurrent
 from edgekit.quantize.calibration import ScaleTable, calibrate
 from edgekit.quantize.int8 import insert_qdq
-from edgekit.quantize.placement import quantizable_layers
+from edgekit.quantize.placement import layer_weights, quantizable_layers
 from edgekit.quantize.precision import to_fp16
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.constants import constants_to_initializers
+from edgekit.rewrite.fold import fold
 from edgekit.rewrite.opset import raise_opset
 from edgekit.rewrite.reading import read_onnx_file
 
@@ -127,10 +128,11 @@ def _int8(model: onnx.ModelProto, digest: str, config: QuantizeConfig, progress:
     keep = config.keep_ops
     opset = max(_OPSETS[config.precision], recurrent.OPSET if recurrent.has_recurrent(model, keep) else 0)
     model = raise_opset(constants_to_initializers(model).model, opset).model
+    model = fold(model, [*layer_weights(model), *recurrent.recurrent_weights(model, keep)]).model
     layers, left = quantizable_layers(model)
     kept = [layer for layer in layers if layer.op_type not in keep]
     table = calibrate(model, digest, kept, config, progress)
-    result = insert_qdq(recurrent.fold_weights(model, keep).model, kept, table.largest, per_channel=config.per_channel)
+    result = insert_qdq(model, kept, table.largest, per_channel=config.per_channel)
     notes = table.warnings
     if config.precision == "int8+fp16":
         result = to_fp16(result.model, keep)

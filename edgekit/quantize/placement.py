@@ -29,12 +29,17 @@ class Layer:
     axis: int
 
 
+def layer_weights(model: onnx.ModelProto) -> list[str]:
+    """The names of what could be weights of layers, whatever makes them."""
+    return [node.input[1] for node in model.graph.node if _could_be_layer(node)]
+
+
 def quantizable_layers(model: onnx.ModelProto) -> tuple[list[Layer], list[str]]:
     """Return the layers and, for each node of these types that is left alone, a line that says why."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     layers, left = [], []
     for node in model.graph.node:
-        if node.op_type not in _OP_TYPES or node.domain not in ("", "ai.onnx"):
+        if not _could_be_layer(node):
             continue
         weight = weights.get(node.input[1])
         reason = _reason_to_leave(node, weight)
@@ -44,6 +49,10 @@ def quantizable_layers(model: onnx.ModelProto) -> tuple[list[Layer], list[str]]:
         axis = _output_axis(node, len(weight.dims))
         layers.append(Layer(node.name, node.op_type, node.input[0], node.input[1], axis))
     return layers, left
+
+
+def _could_be_layer(node: onnx.NodeProto) -> bool:
+    return node.op_type in _OP_TYPES and node.domain in ("", "ai.onnx")
 
 
 def _reason_to_leave(node: onnx.NodeProto, weight: onnx.TensorProto | None) -> str:

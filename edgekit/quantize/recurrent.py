@@ -14,7 +14,6 @@ import onnx
 
 from edgekit.quantize.scales import quantize_rows
 from edgekit.rewrite import PassResult
-from edgekit.rewrite.fold import fold
 from edgekit.rewrite.sort_nodes import sort_nodes
 from edgekit.rewrite.unread import drop_unread
 
@@ -36,9 +35,9 @@ class Quantized:
     layers: int
 
 
-def fold_weights(model: onnx.ModelProto, keep_ops: tuple[str, ...]) -> PassResult:
-    """Compute W and R where they follow from constants. Before a cast to FP16, which would go between."""
-    return fold(model, [node.input[index] for node in _nodes(model, keep_ops) for index in _WEIGHTS])
+def recurrent_weights(model: onnx.ModelProto, keep_ops: tuple[str, ...]) -> list[str]:
+    """The names of W and R, whatever makes them."""
+    return [node.input[index] for node in _nodes(model, keep_ops) for index in _WEIGHTS]
 
 
 def quantize_recurrent(model: onnx.ModelProto, keep_ops: tuple[str, ...]) -> Quantized:

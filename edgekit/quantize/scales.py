@@ -14,15 +14,19 @@ import numpy.typing as npt
 LEVELS = 127
 # Far enough from FP16's last digit, 2^-24: scales are rounded up to its grid, here by 6 % of the range at the most.
 SMALLEST_SCALE = 2.0**-20
+_LARGEST_HALF = np.float32(65504)
 
 
 def scale_of(largest: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Scales for ranges -largest..largest, of any shape; rounded up to FP16's grid, so that FP16 can hold them."""
+    """Scales for ranges -largest..largest, of any shape; rounded up to FP16's grid, so that FP16 can hold them.
+
+    A scale beyond FP16 stays as it is: the cast to FP16 has its own word on such values.
+    """
     exact = np.maximum(largest / LEVELS, SMALLEST_SCALE).astype(np.float32)
-    half = exact.astype(np.float16)
+    half = np.minimum(exact, _LARGEST_HALF).astype(np.float16)
     # Rounding down would clip the largest value.
-    rounded = np.where(half.astype(np.float32) < exact, np.nextafter(half, np.float16(np.inf)), half)
-    return rounded.astype(np.float32)
+    rounded = np.where(half.astype(np.float32) < exact, np.nextafter(half, np.float16(_LARGEST_HALF)), half)
+    return np.where(exact > _LARGEST_HALF, exact, rounded).astype(np.float32)
 
 
 def quantize_weight(

@@ -2,7 +2,8 @@
 
 1. A model that is there already stays as it is.
 2. Otherwise onnx's version converter rewrites every node; a node that it cannot raise is an error.
-3. Nodes get names where they have none, since the passes after this one find them by name.
+3. The IR version becomes the one of that opset at the least.
+4. Nodes get names where they have none, since the passes after this one find them by name.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ def raise_opset(model: onnx.ModelProto, opset: int) -> PassResult:
                 f"{first_line(error, 200)}",
                 "export it at a newer opset",
             ) from error
+    # Before IR version 4 every initializer had to be an input too, and those that passes add are none.
+    model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(list(model.opset_import)), 4)
     for index, node in enumerate(model.graph.node):
         if not node.name:
             node.name = f"{node.op_type}_{index}"

@@ -91,7 +91,8 @@ def validate(
     data = open_data(config.data, subject.inputs, subject.preprocess, subject.classes)
     labels = _labels(limits, config, subject, data)
     watched = Watched()
-    accuracy, backend = _compare(subject, config, (data, labels, watched), progress)
+    classifies = subject.classifies or labels is not None or any(limit.key == "agreement" for limit in limits)
+    accuracy, backend = _compare(subject, config, (data, labels, watched), Comparison(classifies=classifies), progress)
     found = {limit: judge_exactly(limit, accuracy.of(limit)) for limit in limits if limit.gate == "accuracy"}
     latency = None
     if timed := tuple(limit for limit in limits if limit.gate == "latency"):
@@ -154,12 +155,14 @@ def _labels(limits: tuple[Limit, ...], config: ValidateConfig, subject: Subject,
 
 
 def _compare(
-    subject: Subject, config: ValidateConfig, given: tuple[Data, Labels | None, Watched], progress: Progress
+    subject: Subject,
+    config: ValidateConfig,
+    given: tuple[Data, Labels | None, Watched],
+    meters: Comparison,
+    progress: Progress,
 ) -> tuple[Accuracy, str]:
     """One pass over the data; each batch goes to both, so that data which comes only once will do."""
     data, labels, watched = given
-    agreement = any(limit.key == "agreement" for limit in parse_budget(config.budget))
-    meters = Comparison(classifies=subject.classifies or agreement or labels is not None)
     total = 0 if data.count is None else min(data.count, config.samples)
     with contextlib.ExitStack() as stack:
         assert config.reference is not None

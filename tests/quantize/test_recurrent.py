@@ -22,7 +22,8 @@ from edgekit.configs import BuildConfig, QuantizeConfig  # noqa: E402
 from edgekit.judge import outputs_of, plain_session  # noqa: E402
 from edgekit.metrics import Sqnr  # noqa: E402
 from edgekit.quantize import quantize  # noqa: E402
-from edgekit.quantize.recurrent import fold_weights, quantize_recurrent  # noqa: E402
+from edgekit.quantize.recurrent import quantize_recurrent, recurrent_weights  # noqa: E402
+from edgekit.rewrite.fold import fold  # noqa: E402
 
 helper = onnx.helper
 node = helper.make_node
@@ -228,7 +229,7 @@ HALVES = {"a": PLAIN["W0"][0, :4], "b": PLAIN["W0"][0, 4:], "R0": PLAIN["R0"], "
 
 
 def folded_and_quantized(model: onnx.ModelProto) -> onnx.ModelProto:
-    return quantize_recurrent(fold_weights(model, ()).model, ()).result.model
+    return quantize_recurrent(fold(model, recurrent_weights(model, ())).model, ()).result.model
 
 
 def test_weights_that_follow_from_constants_are_int8_too_and_int8_stays_what_it_is():
