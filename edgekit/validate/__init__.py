@@ -10,7 +10,7 @@ from edgekit.budget import LABELLED, Finding, Limit, judge_exactly, parse_budget
 from edgekit.configs import ValidateConfig
 from edgekit.data import Data, Labels, Samples, Watched, batches, open_data, pick_labels, read_labels
 from edgekit.errors import ModelError, UsageError
-from edgekit.files import write_json
+from edgekit.files import json_bytes, write_json, written_aside
 from edgekit.judge import Judge
 from edgekit.latency import (
     Environment,
@@ -78,9 +78,16 @@ def validate(
     """Compare `source`, an ONNX file or a bundle, with `config.reference` on `config.data`; the report goes to `out`.
 
     The reference and an ONNX run in onnxruntime on the CPU at ORT_DISABLE_ALL, each in a process of its own. Latency
-    is measured where the budget asks for it. Raises DataError, ModelError, IntegrityError, RecipeError or UsageError;
-    a broken budget is not an error but a verdict.
+    is measured where the budget asks for it. Raises DataError, ModelError, IntegrityError, RecipeError, UsageError or
+    OutputError; a broken budget is not an error but a verdict.
     """
+    with written_aside(out) as partial:
+        report = _judged(source, out, config, progress)
+        partial.write_bytes(json_bytes(report.to_json()))
+    return report
+
+
+def _judged(source: Path, out: Path, config: ValidateConfig, progress: Progress) -> ValidateReport:
     watch = Stopwatch()
     limits = parse_budget(config.budget)
     check_budget(limits, config.fps)
@@ -100,7 +107,7 @@ def validate(
         found |= judged
     findings = tuple(found[limit] for limit in limits)
     verdict, exit_code = verdict_of(findings)
-    report = ValidateReport(
+    return ValidateReport(
         path=out,
         seconds=watch.seconds(),
         peak_rss_mib=peak_rss_mib(),
@@ -116,8 +123,6 @@ def validate(
         data=data.what,
         data_sha256=watched.sha256(),
     )
-    report.write()
-    return report
 
 
 def check_budget(limits: tuple[Limit, ...], fps: float | None) -> None:
