@@ -56,7 +56,7 @@ def resized(examples: dict[str, torch.Tensor], axes: Axes, sizes: dict[str, int]
     """Other inputs for parity: open axes at `sizes`, and other values than the examples, within their range.
 
     Floats get seeded noise of the example's own spread; integers are taken from the example, shifted, so that indices
-    stay legal.
+    stay legal; lengths [N] fall.
     """
     generator = torch.Generator().manual_seed(1)
     other = {}
@@ -67,5 +67,7 @@ def resized(examples: dict[str, torch.Tensor], axes: Axes, sizes: dict[str, int]
         if value.is_floating_point():
             noise = torch.randn(value.shape, generator=generator).to(value.dtype)
             value = value + noise * value.std(correction=0)
+        elif value.dim() == 1:  # lengths, which pack_padded_sequence wants in falling order
+            value = value.sort(descending=True).values
         other[name] = value
     return other

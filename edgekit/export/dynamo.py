@@ -14,6 +14,8 @@ import torch
 
 from edgekit.errors import ExportError
 from edgekit.export.axes import Axes
+from edgekit.export.recurrent import TRANSLATIONS
+from edgekit.export.swap import exportable
 
 # "tracing inferred a static shape of 4 for dimension inputs['x'].shape[1]"
 _FIXED = re.compile(r"static shape of \d+ for dimension inputs\['([^']+)'\]\.shape\[(\d+)\]")
@@ -51,9 +53,9 @@ def export_dynamo(
     Raises ExportError with the exporter's reason in one line.
     """
     try:
-        with _silence():
+        with _silence(), exportable(module) as ready:
             program = torch.onnx.export(
-                module,
+                ready,
                 (),
                 None,
                 kwargs=examples,
@@ -64,8 +66,12 @@ def export_dynamo(
                 external_data=False,
                 dynamo=True,
                 verbose=False,
+                custom_translation_table=TRANSLATIONS,
             )
     except Exception as error:
+        ours = _innermost(error)
+        if isinstance(ours, ExportError):
+            raise ExportError(ours.problem, ours.next_step) from error  # anew: an error is not its own cause
         raise ExportError(f"torch could not export {type(module).__name__}: {reason(error)}") from error
     if program is None:
         raise ExportError(f"expected a program from torch for {type(module).__name__}, found none")

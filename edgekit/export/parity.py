@@ -43,8 +43,15 @@ def check_parity(
     differences = []
     for case in cases:
         shapes = {name: list(value.shape) for name, value in zip(names, case.values(), strict=True)}
-        with torch.no_grad():
-            expected = _tensors(module(**case))
+        try:
+            with torch.no_grad():
+                expected = _tensors(module(**case))
+        except Exception as error:
+            raise ExportError(
+                f"expected torch to compute input shapes {shapes}, which must be open, found {type(error).__name__}: "
+                f"{first_line(error)}",
+                "--dynamic, or an example of the only size there is",
+            ) from error
         feeds = {name: value.numpy() for name, value in zip(names, case.values(), strict=True)}
         try:
             found = session.run(None, feeds)
