@@ -6,6 +6,7 @@ help text, the allowed values and the placeholder that the help page shows. Unit
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,11 @@ from edgekit.errors import UsageError
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8+fp16")
 BACKENDS = ("auto", "ort", "trt", "rtx")
+_LARGEST = 1e9
 TARGETS = ("cpu", "rtx", "desktop", "jetpack6", "jetpack7.0", "jetpack7.2")
 
 
-def knob(
-    default: Any, help: str, *, choices: tuple[str, ...] = (), metavar: str = "", least: float | None = None
-) -> Any:
+def knob(default: Any, help: str, *, choices: tuple[str, ...] = (), metavar: str = "", least: float = -math.inf) -> Any:
     """A config field with what the command line needs to show and check it; `least` is the smallest value allowed."""
     return field(default=default, metadata={"help": help, "choices": choices, "metavar": metavar, "least": least})
 
@@ -34,8 +34,8 @@ class Config:
             if choices and value is not None and value not in choices:
                 raise UsageError(f"{item.name}: expected one of {', '.join(choices)}, found {value!r}")
             least = item.metadata["least"]
-            if least is not None and value is not None and not value >= least:
-                raise UsageError(f"{item.name}: expected {least:g} or more, found {value:g}")
+            if type(value) in (int, float) and not least <= value <= _LARGEST:
+                raise UsageError(f"{item.name}: expected {least:g} or more, up to {_LARGEST:g}, found {value:g}")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class ExportConfig(Config):
 
     weights: Path | None = knob(None, "Weights to load: .safetensors, or .pt holding tensors only.", metavar="FILE")
     opset: int = knob(20, "ONNX opset version.")
+    set: tuple[str, ...] = knob((), "Change the architecture, such as hidden_size=256. Repeatable.", metavar="K=V")
     dynamic: tuple[str, ...] = knob((), "Leave an axis open: input:axis=name. Repeatable.", metavar="NAME:AXIS=DIM")
     tolerance: float = knob(1e-4, "Largest |torch - onnx|, relative to the largest |torch| of that output.")
     save_examples: bool = knob(False, "Also write the example inputs as OUT.examples.npz.")

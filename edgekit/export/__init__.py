@@ -53,7 +53,7 @@ def export(
     watch = Stopwatch()
     with written_aside(out) as partial:
         progress(f"loading {model}", 0, _STEPS)
-        network = load_network(model, config.weights)
+        network = load_network(model, config.weights, config.set)
         axes = dynamic_axes(network.examples, config.dynamic)
         examples = at_least_two(network.examples, axes)
         inputs = network.inputs or tuple(examples)

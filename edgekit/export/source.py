@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
@@ -12,18 +13,21 @@ import torch
 from edgekit.errors import ModelError, UsageError, nearest
 from edgekit.models import ARCHITECTURES
 from edgekit.models.network import Network
+from edgekit.specs import from_table
 from edgekit.usercode import call, load_callable
 
 _FORMS = "an architecture's name, module:callable or path/file.py:callable"
 
 
-def load_network(model: str, weights: Path | None) -> Network:
-    """Build the network that `model` names and load `weights` into it; the module is in eval mode.
+def load_network(model: str, weights: Path | None, settings: tuple[str, ...] = ()) -> Network:
+    """Build the network that `model` names, with `settings` of key=value, and load `weights`; it is in eval mode.
 
     Raises ModelError (the nearest architecture is named) or UsageError for an ONNX file.
     """
     if model in ARCHITECTURES:
-        network: Network = load_callable(ARCHITECTURES[model].builder, ModelError)()
+        network = _architecture(model, settings)
+    elif settings:
+        raise UsageError(f"expected --set with an architecture's name, found {model}", "edgekit export --list")
     elif model.endswith(".onnx"):
         raise UsageError(f"expected {_FORMS}, found the ONNX file {model}", "edgekit build-engine, or edgekit deploy")
     elif ":" in model:
@@ -37,6 +41,32 @@ def load_network(model: str, weights: Path | None) -> Network:
         network = Network(**{**network.__dict__, "trained": True})
     network.module.eval().requires_grad_(False)
     return network
+
+
+def _architecture(model: str, settings: tuple[str, ...]) -> Network:
+    """Call the builder; one with a `config` gets it from the preset and the settings."""
+    entry = ARCHITECTURES[model]
+    build: Any = load_callable(entry.builder, ModelError)
+    kind = get_type_hints(build).get("config")
+    if kind is None:
+        if settings:
+            raise UsageError(f"expected no --set for {model}, whose size is fixed, found {', '.join(settings)}")
+        network: Network = build()
+        return network
+    given = dict(_setting(text) for text in settings)
+    made: Network = build(from_table(kind, {**entry.preset, **given}, f"{model}: --set"))
+    return made
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """key=value, the value as TOML has it: a number, true, false, or else text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"expected --set as key=value, found {text!r}", "--set hidden_size=256")
+    for read in (int, float):
+        with contextlib.suppress(ValueError):
+            return key, read(value)
+    return key, {"true": True, "false": False}.get(value, value)
 
 
 def _users_network(model: str) -> Network:

@@ -2,23 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Architecture:
     """A network that edgekit knows by name.
 
-    `builder` is `module:function`; the function takes no argument and returns an `edgekit.models.network.Network`.
+    `builder` is `module:function`, which returns an `edgekit.models.network.Network`. A function with a parameter
+    `config` gets an instance of that parameter's class, with the values of `preset` and of `--set`.
     """
 
     family: str
     task: str
     builder: str
+    preset: dict[str, Any] = field(default_factory=dict)
 
+
+_VISION, _RECURRENT = "edgekit.models.vision", "edgekit.models.recurrent"
+_IMAGES, _SEQUENCES, _STEPS = "image classification", "sequence classification", "sequence tagging"
+_SERIES, _TOKENS = "forecasting", "language modelling"
+_RNN, _LSTM, _GRU = ({"cell": cell} for cell in ("rnn", "lstm", "gru"))
+_BIRNN, _BILSTM, _BIGRU = ({**preset, "bidirectional": True} for preset in (_RNN, _LSTM, _GRU))
 
 ARCHITECTURES = {
-    "efficientnet_lite0": Architecture("cnn", "image classification", "edgekit.models.efficientnet:lite0"),
-    "resnet18": Architecture("cnn", "image classification", "edgekit.models.resnet:resnet18"),
-    "resnet50": Architecture("cnn", "image classification", "edgekit.models.resnet:resnet50"),
+    "efficientnet_lite0": Architecture("cnn", _IMAGES, "edgekit.models.efficientnet:lite0"),
+    "alexnet": Architecture("cnn", _IMAGES, f"{_VISION}:alexnet"),
+    "vgg11": Architecture("cnn", _IMAGES, f"{_VISION}:vgg11"),
+    "vgg16": Architecture("cnn", _IMAGES, f"{_VISION}:vgg16"),
+    "resnet18": Architecture("cnn", _IMAGES, f"{_VISION}:resnet18"),
+    "resnet50": Architecture("cnn", _IMAGES, f"{_VISION}:resnet50"),
+    "efficientnet_b0": Architecture("cnn", _IMAGES, f"{_VISION}:efficientnet_b0"),
+    "vit_b_16": Architecture("transformer", _IMAGES, f"{_VISION}:vit_b_16"),
+    "vit_small": Architecture("transformer", _IMAGES, f"{_VISION}:vit_small"),
+    "rnn_classifier": Architecture("rnn", _SEQUENCES, f"{_RECURRENT}:classifier", _RNN),
+    "lstm_classifier": Architecture("rnn", _SEQUENCES, f"{_RECURRENT}:classifier", _LSTM),
+    "gru_classifier": Architecture("rnn", _SEQUENCES, f"{_RECURRENT}:classifier", _GRU),
+    "birnn_classifier": Architecture("rnn", _SEQUENCES, f"{_RECURRENT}:classifier", _BIRNN),
+    "bilstm_classifier": Architecture("rnn", _SEQUENCES, f"{_RECURRENT}:classifier", _BILSTM),
+    "bigru_classifier": Architecture("rnn", _SEQUENCES, f"{_RECURRENT}:classifier", _BIGRU),
+    "rnn_tagger": Architecture("rnn", _STEPS, f"{_RECURRENT}:tagger", _RNN),
+    "lstm_tagger": Architecture("rnn", _STEPS, f"{_RECURRENT}:tagger", _LSTM),
+    "gru_tagger": Architecture("rnn", _STEPS, f"{_RECURRENT}:tagger", _GRU),
+    "birnn_tagger": Architecture("rnn", _STEPS, f"{_RECURRENT}:tagger", _BIRNN),
+    "bilstm_tagger": Architecture("rnn", _STEPS, f"{_RECURRENT}:tagger", _BILSTM),
+    "bigru_tagger": Architecture("rnn", _STEPS, f"{_RECURRENT}:tagger", _BIGRU),
+    "rnn_forecaster": Architecture("rnn", _SERIES, f"{_RECURRENT}:forecaster", _RNN),
+    "lstm_forecaster": Architecture("rnn", _SERIES, f"{_RECURRENT}:forecaster", _LSTM),
+    "gru_forecaster": Architecture("rnn", _SERIES, f"{_RECURRENT}:forecaster", _GRU),
+    "rnn_language_model": Architecture("rnn", _TOKENS, f"{_RECURRENT}:language_model", _RNN),
+    "lstm_language_model": Architecture("rnn", _TOKENS, f"{_RECURRENT}:language_model", _LSTM),
+    "gru_language_model": Architecture("rnn", _TOKENS, f"{_RECURRENT}:language_model", _GRU),
 }

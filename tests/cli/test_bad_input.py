@@ -81,7 +81,7 @@ def test_a_file_that_is_no_model(here, capsys, stage, model, says):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["export", "efficientnet_lite", "o.onnx"], 1, "did you mean 'efficientnet_lite0'?"),
+        (["export", "efficientnet_lite", "o.onnx"], 1, "did you mean 'efficientnet_lite0'"),
         (["export", "good.onnx", "o.onnx"], 2, "found the ONNX file"),
         (["export", "nowhere.py:make", "o.onnx"], 1, "no file nowhere.py"),
         (["export", "net.py:numbr", "o.onnx"], 1, "did you mean 'number'"),

@@ -1,0 +1,153 @@
+"""RNN, LSTM and GRU networks, untrained until `--weights` is given, over sequences of any length.
+
+x is float32 [N,T,I], lengths int64 [N] says how many steps of each sample are real, 1..T; what follows is not seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from edgekit.errors import UsageError
+from edgekit.models.network import Network
+
+_CELLS: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+@dataclass(frozen=True)
+class RecurrentConfig:
+    """`classes` are what a classifier or tagger tells apart, `horizon` the values that a forecaster predicts."""
+
+    cell: str = "lstm"
+    bidirectional: bool = False
+    layers: int = 1
+    input_size: int = 40
+    hidden_size: int = 128
+    classes: int = 10
+    horizon: int = 1
+    vocabulary: int = 256
+
+    def __post_init__(self) -> None:
+        if self.cell not in _CELLS:
+            raise UsageError(f"cell: expected one of {', '.join(_CELLS)}, found {self.cell!r}")
+        for name in ("layers", "input_size", "hidden_size", "classes", "horizon", "vocabulary"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}: expected 1 or more, found {getattr(self, name)}")
+
+
+class _Steps(nn.Module):
+    """The recurrent layers; `width` is the size of what they say at each step."""
+
+    def __init__(self, config: RecurrentConfig, input_size: int) -> None:
+        super().__init__()
+        self.layers = _CELLS[config.cell](
+            input_size, config.hidden_size, config.layers, batch_first=True, bidirectional=config.bidirectional
+        )
+        self.width = config.hidden_size * (2 if config.bidirectional else 1)
+
+    def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x [N,T,I] -> every step [N,T,width], and the last state of each direction [N,width]."""
+        if lengths is None:
+            steps, state = self.layers(x)
+        else:
+            packed, state = self.layers(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+            steps, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
+        last = state[0] if isinstance(state, tuple) else state
+        directions = 2 if self.layers.bidirectional else 1
+        return steps, last[-directions:].transpose(0, 1).flatten(1)
+
+
+class Classifier(nn.Module):
+    """x [N,T,I], lengths [N] -> logits [N,C], from the last real step of each sample."""
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        super().__init__()
+        self.steps = _Steps(config, config.input_size)
+        self.head = nn.Linear(self.steps.width, config.classes)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Many to one."""
+        return self.head(self.steps(x, lengths)[1])  # type: ignore[no-any-return]
+
+
+class Tagger(nn.Module):
+    """x [N,T,I], lengths [N] -> logits [N,T,C]; behind a sample's length they mean nothing."""
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        super().__init__()
+        self.steps = _Steps(config, config.input_size)
+        self.head = nn.Linear(self.steps.width, config.classes)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Many to many."""
+        return self.head(self.steps(x, lengths)[0])  # type: ignore[no-any-return]
+
+
+class Forecaster(nn.Module):
+    """x [N,T,I] -> the next `horizon` values [N,horizon]."""
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        super().__init__()
+        self.steps = _Steps(config, config.input_size)
+        self.head = nn.Linear(self.steps.width, config.horizon)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Regression from the whole window."""
+        return self.head(self.steps(x, None)[1])  # type: ignore[no-any-return]
+
+
+class LanguageModel(nn.Module):
+    """tokens int64 [N,T] -> logits [N,T,V] of the token that follows each."""
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        super().__init__()
+        if config.bidirectional:
+            raise UsageError("expected a language model in one direction, found bidirectional: it would see the answer")
+        self.embedding = nn.Embedding(config.vocabulary, config.hidden_size)
+        self.steps = _Steps(config, config.hidden_size)
+        self.head = nn.Linear(self.steps.width, config.vocabulary)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Next token at every position."""
+        return self.head(self.steps(self.embedding(tokens), None)[0])  # type: ignore[no-any-return]
+
+
+def classifier(config: RecurrentConfig) -> Network:
+    """Sequence classification: spoken commands, gestures, faults of a motor."""
+    return _with_lengths(Classifier, config)
+
+
+def tagger(config: RecurrentConfig) -> Network:
+    """A class for every step: voice activity, phases of a movement."""
+    return _with_lengths(Tagger, config)
+
+
+def forecaster(config: RecurrentConfig) -> Network:
+    """The next values of a series."""
+    return _network(Forecaster, config, {"x": _series(config)}, "values")
+
+
+def language_model(config: RecurrentConfig) -> Network:
+    """The next token."""
+    tokens = torch.randint(config.vocabulary, (2, 16), generator=torch.Generator().manual_seed(0))
+    return _network(LanguageModel, config, {"tokens": tokens}, "logits")
+
+
+def _with_lengths(kind: type[nn.Module], config: RecurrentConfig) -> Network:
+    return _network(kind, config, {"x": _series(config), "lengths": torch.tensor([16, 9])}, "logits")
+
+
+def _series(config: RecurrentConfig) -> Tensor:
+    return torch.randn(2, 16, config.input_size, generator=torch.Generator().manual_seed(0))
+
+
+def _network(kind: type[nn.Module], config: RecurrentConfig, examples: dict[str, Tensor], output: str) -> Network:
+    # Seeded, so that two exports of the untrained network are the same file.
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = kind(config)
+    return Network(module, examples, outputs=(output,), examples_are="seeded noise", trained=False)
