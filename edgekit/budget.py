@@ -11,26 +11,27 @@ from edgekit.errors import RecipeError, nearest
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 
-# What can be promised, in which direction, and the gate that it belongs to.
+# What can be promised, in which direction, the gate that it belongs to, and between which values it makes sense.
+_FRACTION, _ANY = (0.0, 1.0), (-math.inf, math.inf)
 _KEYS = {
     # Against the FP32 reference; the worst output counts.
-    "sqnr_db": (">=", "accuracy"),
-    "cosine": (">=", "accuracy"),
-    "agreement": (">=", "accuracy"),
+    "sqnr_db": (">=", "accuracy", _ANY),
+    "cosine": (">=", "accuracy", (-1.0, 1.0)),
+    "agreement": (">=", "accuracy", _FRACTION),
     # Against labels; a drop is the reference's fraction less the model's, a rise is relative to the reference.
-    "top1": (">=", "accuracy"),
-    "top5": (">=", "accuracy"),
-    "top1_drop": ("<=", "accuracy"),
-    "top5_drop": ("<=", "accuracy"),
-    "perplexity": ("<=", "accuracy"),
-    "perplexity_rise": ("<=", "accuracy"),
+    "top1": (">=", "accuracy", _FRACTION),
+    "top5": (">=", "accuracy", _FRACTION),
+    "top1_drop": ("<=", "accuracy", (-1.0, 1.0)),
+    "top5_drop": ("<=", "accuracy", (-1.0, 1.0)),
+    "perplexity": ("<=", "accuracy", (1.0, math.inf)),
+    "perplexity_rise": ("<=", "accuracy", (-1.0, math.inf)),
     # One request: from when it was meant to start to when its outputs are there.
-    "p50_ms": ("<=", "latency"),
-    "p90_ms": ("<=", "latency"),
-    "p99_ms": ("<=", "latency"),
-    "p999_ms": ("<=", "latency"),
-    "jitter_ms": ("<=", "latency"),
-    "deadline_miss": ("<=", "latency"),
+    "p50_ms": ("<=", "latency", (0.0, math.inf)),
+    "p90_ms": ("<=", "latency", (0.0, math.inf)),
+    "p99_ms": ("<=", "latency", (0.0, math.inf)),
+    "p999_ms": ("<=", "latency", (0.0, math.inf)),
+    "jitter_ms": ("<=", "latency", (0.0, math.inf)),
+    "deadline_miss": ("<=", "latency", _FRACTION),
 }
 LABELLED = ("top1", "top5", "top1_drop", "top5_drop", "perplexity", "perplexity_rise")
 _LIMIT = re.compile(r"\s*([A-Za-z_0-9]+)\s*(<=|>=)\s*([0-9.eE+-]+)\s*")
@@ -90,9 +91,11 @@ def parse_budget(text: str) -> tuple[Limit, ...]:
         key, relation = match.group(1), match.group(2)
         if key not in _KEYS:
             raise RecipeError(f"budget: unknown key {key!r}; {nearest(key, _KEYS)}", "--budget")
-        wanted, gate = _KEYS[key]
+        wanted, gate, (least, most) = _KEYS[key]
         if relation != wanted:
             raise RecipeError(f"budget: expected {key}{wanted}{value:g}, found {key}{relation}{value:g}", "--budget")
+        if not least <= value <= most:
+            raise RecipeError(f"budget: expected {key} of {least:g} .. {most:g}, found {value:g}", "--budget")
         limits.append(Limit(key, relation, value, gate))
     return tuple(limits)
 

@@ -90,8 +90,11 @@ class Judge:
         if code < 0:
             return ModelError(f"onnxruntime crashed with signal {-code} on {self._model}")
         self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines() or ["no reason given"]
-        return ModelError(f"onnxruntime refuses {self._model}: {lines[-1][:300]}")
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        # The message stands behind the last line of the traceback, and may have several lines.
+        last = max((index for index, line in enumerate(lines) if line.startswith(" ")), default=-1)
+        reason = " ".join(lines[last + 1 :]) or "no reason given"
+        return ModelError(f"onnxruntime refuses {self._model}: {reason[:300]}")
 
 
 def outputs_of(model: Path, inputs: Iterable[Batch]) -> Iterator[Batch]:

@@ -96,6 +96,7 @@ class TopK:
         self.k = k
         self.right = 0
         self.count = 0
+        self.classes = 0
 
     def add(self, scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> None:
         """Scores as `Agreement` takes them, and the right classes: [N], [N,S] or [N,H,W]; -100 is left out.
@@ -107,6 +108,7 @@ class TopK:
         right = rows[np.arange(len(rows)), classes][:, None]
         before = np.arange(rows.shape[1])[None, :] < classes[:, None]
         better = ((rows > right) | ((rows == right) & before)).sum(axis=1)
+        self.classes = rows.shape[1]
         self.right += int(np.count_nonzero((better < self.k) & ~np.isnan(rows).any(axis=1)))
         self.count += len(rows)
 

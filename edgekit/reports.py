@@ -31,13 +31,18 @@ class StageReport:
 
     def write(self) -> Path:
         """Write this report as `<path>.json` and return that name."""
-        name = self.path.with_name(self.path.name + ".json")
+        name = report_file(self.path)
         write_json(name, self.to_json())
         return name
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values; `stage` names the class."""
         return {"stage": type(self).__name__.removesuffix("Report").lower(), **plain(self)}
+
+
+def report_file(out: Path) -> Path:
+    """Where the report on what a stage wrote to `out` stands."""
+    return out.with_name(out.name + ".json")
 
 
 class Stopwatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -114,7 +115,8 @@ class Preprocess:
             if getattr(self, name) not in allowed:
                 raise RecipeError(f"preprocess.{name}: expected one of {allowed}, found {getattr(self, name)!r}")
         channels = 1 if self.colour == "GRAY" else 3
-        if not len(self.mean) == len(self.std) == channels or not all(self.std):
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if not len(self.mean) == len(self.std) == channels or not all(self.std) or not finite:
             raise RecipeError(f"preprocess: expected {channels} means and {channels} nonzero stds for {self.colour}")
         if not 0 < self.crop <= self.resize:
             raise RecipeError(f"preprocess: expected 0 < crop <= resize, found {self.crop} and {self.resize}")

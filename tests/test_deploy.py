@@ -142,8 +142,11 @@ def test_int8_judged_on_its_own_calibration_data_says_so(small_onnx, small_data,
     report = deploy(str(small_onnx), tmp_path / "a", DeployConfig(target="rtx", data=data, precision="int8+fp16"))
     assert report.exit_code == 0
     assert report.judged_on == "8 samples of small.npz (INT8 was calibrated on them too)"
-    other = tmp_path / "other.npz"
-    other.write_bytes(small_data.read_bytes())
+    copy, other = tmp_path / "copy.npz", tmp_path / "other.npz"
+    copy.write_bytes(small_data.read_bytes())
+    np.savez(other, image=np.random.default_rng(5).normal(size=(8, 3, 8, 8)).astype(np.float32))
+    again = DeployConfig(target="cpu", data=data, precision="int8", calibrate_on=str(copy))
+    assert deploy(str(small_onnx), tmp_path / "c", again).judged_on.endswith("(INT8 was calibrated on them too)")
     apart = DeployConfig(target="cpu", data=data, precision="int8", calibrate_on=str(other))
     assert deploy(str(small_onnx), tmp_path / "b", apart).judged_on == "8 samples of small.npz"
 

@@ -30,6 +30,8 @@ def command(model: str, out_dir: Path, config: DeployConfig, output: Output) -> 
         report = deploy(model, out_dir, config, progress)
     output.warn(report.warnings)
     output.report(report.to_json())
+    if report.int8_layers:
+        output.say(f"{report.int8_layers} layers in INT8, calibrated on {report.calibrated_on}")
     for stage, path in report.stages.items():
         output.say(f"{stage:<9} {path}  {report.bytes[stage] / 1e6:.2f} MB")
     output.say(f"judged on {report.judged_on}")

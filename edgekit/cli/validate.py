@@ -14,19 +14,19 @@ from edgekit.configs import ValidateConfig
 
 @click.command("validate")
 @click.argument("source", type=FILE, metavar="ONNX_OR_BUNDLE")
+@click.option("--out", type=FILE, metavar="F", help="Where the report goes.  [default: ONNX_OR_BUNDLE.validate.json]")
 @knobs(ValidateConfig, required=("reference", "data"))
 @common
-def command(source: Path, config: ValidateConfig, output: Output) -> int:
+def command(source: Path, out: Path | None, config: ValidateConfig, output: Output) -> int:
     """Judge an ONNX file or a bundle against its FP32 reference and a budget.
 
-    Exits 0 for PASS, 3 when accuracy fails, 4 when latency fails, 5 when too few requests were measured to tell. The
-    report is ONNX_OR_BUNDLE.validate.json.
+    Exits 0 for PASS, 3 when accuracy fails, 4 when latency fails, 5 when too few requests were measured to tell.
     """
     from edgekit.validate import validate
 
     whole = source.resolve()  # "." has no name of its own
     with progress_bar(output) as progress:
-        report = validate(source, whole.with_name(f"{whole.name}.validate.json"), config, progress)
+        report = validate(source, out or whole.with_name(f"{whole.name}.validate.json"), config, progress)
     output.warn(report.warnings)
     output.report(report.to_json())
     for line in (f"judged on {report.data}", *accuracy_lines(report.accuracy), *latency_lines(report.latency)):

@@ -8,7 +8,7 @@ from edgekit.data.arrays import ArrayData, open_array_folder, open_npz, write_np
 from edgekit.data.generated import GeneratedData
 from edgekit.data.labels import pick_labels, read_labels
 from edgekit.data.pictures import PICTURES, PictureData, pictures, read_picture
-from edgekit.data.samples import Array, Batch, Data, Labels, Samples, batches, fixed_batch
+from edgekit.data.samples import Array, Batch, Data, Labels, Samples, batches, fixed_batch, told
 from edgekit.data.watching import Watched
 from edgekit.errors import DataError
 from edgekit.specs import Preprocess, TensorSpec
@@ -31,6 +31,7 @@ __all__ = [
     "pictures",
     "read_labels",
     "read_picture",
+    "told",
     "write_npz",
 ]
 

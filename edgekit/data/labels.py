@@ -31,6 +31,8 @@ def read_labels(source: Path, data: Data, classes: tuple[str, ...]) -> Labels:
     labels = read_array(source)
     if labels.dtype.kind not in "iu" or labels.ndim == 0:
         raise DataError(f"{source}: expected labels as int64 [N], found {labels.dtype}{list(labels.shape)}")
+    if labels.dtype.kind == "u" and labels.size and int(labels.max()) > np.iinfo(np.int64).max:
+        raise DataError(f"{source}: expected labels that int64 holds, found {labels.max()}")
     if data.count is not None and len(labels) != data.count:
         raise DataError(f"{source}: expected a label for each of {data.what}, found {len(labels)}")
     return labels.astype(np.int64)

@@ -56,6 +56,13 @@ class Data(Protocol):
         """About `size` samples at a time, at most `limit` in all; each call starts anew."""
 
 
+def told(data: Data, used: int) -> str:
+    """What was used of the data, in a few words."""
+    if data.count is None:
+        return f"{used} {data.what}"
+    return data.what if used == data.count else f"{used} of {data.what}"
+
+
 def spread(count: int, limit: int) -> Indices:
     """Which samples stand for all `count`: `limit` of them, evenly spaced, since neighbours are alike."""
     kept = min(count, limit)
@@ -99,9 +106,9 @@ def batches(data: Data, inputs: tuple[TensorSpec, ...], preferred: int, limit: i
 
 
 def fixed_batch(inputs: tuple[TensorSpec, ...]) -> int | None:
-    """The batch size that the model fixes; None when axis 0 is open."""
-    size = inputs[0].shape[0] if inputs and inputs[0].shape else 1
-    return size if isinstance(size, int) else None
+    """The batch size that the model fixes, by any of its inputs; None when axis 0 of all is open."""
+    sizes = [spec.shape[0] if spec.shape else 1 for spec in inputs]
+    return next((size for size in sizes if isinstance(size, int)), None)
 
 
 def check_names(where: str, found: list[str], inputs: tuple[TensorSpec, ...]) -> None:

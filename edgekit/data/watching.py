@@ -23,6 +23,7 @@ class Watched:
         self._digests: dict[str, Any] = {}
         self._first: dict[str, bytes] = {}
         self._differ: set[str] = set()
+        self._floats: set[str] = set()
 
     def through(self, stream: Iterator[Samples]) -> Iterator[Samples]:
         """Yield the same samples."""
@@ -30,6 +31,7 @@ class Watched:
             self.count += len(samples)
             for name, array in samples.inputs.items():
                 self._digests.setdefault(name, hashlib.sha256()).update(np.ascontiguousarray(array).data)
+                self._floats |= {name} if array.dtype.kind == "f" else set()
                 self.low[name] = min(self.low.get(name, np.inf), float(array.min()))
                 self.high[name] = max(self.high.get(name, -np.inf), float(array.max()))
                 self._compare(name, samples)
@@ -56,7 +58,7 @@ class Watched:
                 found.append(f"input {name!r} is the same in all {self.count} samples")
             if preprocess is not None and preprocess.input == name:
                 found += _against_recipe(name, low, high, preprocess)
-            elif low >= 0 and 200 < high <= 255:
+            elif low >= 0 and 200 < high <= 255 and name in self._floats:
                 found.append(f"input {name!r} runs from {low:g} to {high:g}: pixels of 0..255 that no one normalised?")
         if self.count == 1:
             found.append("one sample only: it stands for itself, not for what the camera will see")

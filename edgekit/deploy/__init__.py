@@ -27,6 +27,8 @@ class DeployReport(StageReport):
     verdict: str
     exit_code: int
     findings: tuple[Finding, ...]
+    int8_layers: int
+    calibrated_on: str
     judged_on: str
     accuracy: Accuracy
     latency: LatencyReport | None
@@ -75,7 +77,9 @@ def deploy(
         verdict=verdict,
         exit_code=judged.exit_code,
         findings=judged.findings,
-        judged_on=(source.judged_on or judged.data) + _seen_before(plan, source),
+        int8_layers=quantized.quantized_layers if quantized else 0,
+        calibrated_on=quantized.calibrated_on if quantized else "",
+        judged_on=(source.judged_on or judged.data) + _seen_before(plan, quantized, judged),
         accuracy=judged.accuracy,
         latency=judged.latency,
         stages=stages,
@@ -124,9 +128,11 @@ def _judged(source: _Source, ready: Path, plan: Plan, progress: Progress) -> Val
     return validate(ready, plan.stages / "accuracy.json", asked, progress)
 
 
-def _seen_before(plan: Plan, source: _Source) -> str:
+def _seen_before(plan: Plan, quantized: QuantizeReport | None, judged: ValidateReport) -> str:
     """A model judged on the inputs that its scales come from looks better than it is."""
-    same = plan.precision.startswith("int8") and plan.calibration_data == source.data
+    if quantized is None or not quantized.calibrated_on:
+        return ""
+    same = plan.calibration_data == plan.data or quantized.calibration_sha256 == judged.data_sha256
     return " (INT8 was calibrated on them too)" if same else ""
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgekit.budget import parse_budget
+from edgekit.budget import LABELLED, Limit, parse_budget
 from edgekit.build import check_buildable
 from edgekit.configs import BuildConfig, DeployConfig, ExportConfig, QuantizeConfig, ValidateConfig
 from edgekit.data import check_there
-from edgekit.errors import UsageError
+from edgekit.errors import DataError, UsageError
 from edgekit.recipe import Recipe, load_recipe, recipe_of
 from edgekit.rewrite.reading import metadata, read_onnx
 from edgekit.validate import check_budget
@@ -88,10 +88,35 @@ def make_plan(model: str, out: Path, config: DeployConfig) -> Plan:
         name = recipe_of(metadata(read_onnx(Path(model)), "architecture"))
     plan = Plan(config, load_recipe(name) if name else Recipe(), name, out / "stages")
     check_buildable(plan.build_config())
-    check_budget(parse_budget(plan.budget), config.fps or plan.recipe.validate.fps)
-    for source in (plan.data, plan.calibration_data, str(config.labels) if config.labels else None):
+    limits = parse_budget(plan.budget)
+    check_budget(limits, config.fps or plan.recipe.validate.fps)
+    for source in (plan.data, plan.calibration_data):
         if source is not None:
             check_there(source)
     if model.endswith(".onnx") and plan.data is None:
         raise UsageError("expected data to judge an ONNX file on, since it carries no examples", "--data D")
+    _check_int8(plan)
+    _check_labels(plan, limits)
     return plan
+
+
+def _check_int8(plan: Plan) -> None:
+    """INT8 needs data to calibrate on, and such data are of no use to anything else."""
+    if plan.precision.startswith("int8") and plan.calibration_data is None:
+        raise UsageError(f"expected real inputs to calibrate {plan.precision} on, found none", "--calibrate-on D")
+    if plan.config.calibrate_on and not plan.precision.startswith("int8"):
+        raise UsageError(
+            f"expected a precision that is calibrated for --calibrate-on, found {plan.precision}",
+            "--precision int8+fp16",
+        )
+
+
+def _check_labels(plan: Plan, limits: tuple[Limit, ...]) -> None:
+    """Labels are given, or are the folders of pictures."""
+    given = plan.validate_config(Path(), "").labels
+    if given is not None and not given.exists():
+        raise DataError(f"expected labels at {given}, found nothing there", "--labels")
+    asked = [limit.key for limit in limits if limit.key in LABELLED]
+    folder = plan.data is not None and Path(plan.data).is_dir()
+    if asked and given is None and not folder:
+        raise UsageError(f"expected labels to judge {', '.join(asked)} by, found none", "--labels L")

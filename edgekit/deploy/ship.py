@@ -62,6 +62,11 @@ def check_recipe(model: Path, plan: Plan) -> None:
         names = [spec.name for spec in specs]
         if name is not None and name not in names:
             raise RecipeError(f"{table}: expected one of {', '.join(names)}, found {name!r}", "--recipe")
+    answer = recipe.postprocess
+    for spec in graph_outputs(proto) if answer and answer.labels else ():
+        classes = spec.shape[-1] if spec.shape else None
+        if answer and spec.name == answer.output and isinstance(classes, int) and classes != len(answer.labels):
+            raise RecipeError(f"[postprocess] labels: expected {classes} names, found {len(answer.labels)}", "--recipe")
 
 
 def _engine_entries(engine: BuildReport | None) -> tuple[EngineEntry, ...]:

@@ -5,7 +5,7 @@ from edgekit.latency.environment import Environment, environment
 from edgekit.latency.measure import Samples, Timer, measure, warm_up
 from edgekit.latency.sampling import Plan, sample
 from edgekit.latency.stats import Interval, LatencySummary, miss_rate, quantile, summarise
-from edgekit.latency.verdict import judge_latency, samples_needed
+from edgekit.latency.verdict import judge_latency, judge_overloaded, samples_needed
 
 __all__ = [
     "Arrivals",
@@ -19,6 +19,7 @@ __all__ = [
     "environment",
     "fixed_rate",
     "judge_latency",
+    "judge_overloaded",
     "measure",
     "miss_rate",
     "quantile",

@@ -13,14 +13,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Arrivals:
-    """`period_ns` is None for a closed loop: the next request starts when the last one ended."""
+    """`period_ns` is None for a closed loop: the next request starts when the last one ended.
+
+    `start_ns` is when the first is due, where an earlier round has set the beat; else it is now.
+    """
 
     mode: str
     count: int
     period_ns: int | None = None
+    start_ns: int | None = None
 
-    def intended_ns(self, start_ns: int) -> Iterator[int | None]:
-        """The intended start of each request on the clock of `start_ns`; None means now."""
+    def intended_ns(self, now_ns: int) -> Iterator[int | None]:
+        """The intended start of each request; None means at once."""
+        start_ns = now_ns if self.start_ns is None else self.start_ns
         for index in range(self.count):
             yield None if self.period_ns is None else start_ns + index * self.period_ns
 
@@ -30,6 +35,6 @@ def closed(count: int) -> Arrivals:
     return Arrivals("closed", count)
 
 
-def fixed_rate(fps: float, count: int) -> Arrivals:
+def fixed_rate(fps: float, count: int, start_ns: int | None = None) -> Arrivals:
     """`count` requests at `fps` a second, as a camera sends them."""
-    return Arrivals("fixed-rate", count, round(1e9 / fps))
+    return Arrivals("fixed-rate", count, max(1, round(1e9 / fps)), start_ns)

@@ -33,6 +33,11 @@ class Samples:
         latencies: npt.NDArray[np.float64] = (self.done_ns - self.intended_ns) / 1e6
         return latencies
 
+    def utilisation(self, fps: float) -> float:
+        """The share of the time between arrivals that serving takes: from 1 on the queue grows without end."""
+        begun = np.maximum(self.intended_ns, np.concatenate([self.intended_ns[:1], self.done_ns[:-1]]))
+        return float((self.done_ns - begun).clip(min=0).mean()) * fps / _NS
+
 
 @dataclass(frozen=True)
 class Timer:
@@ -51,13 +56,16 @@ def measure(
 ) -> Samples:
     """Call `serve` once a request and return the raw times; at a fixed rate a late request starts at once.
 
-    From `until_ns` on no request starts, but for the first.
+    From `until_ns` on no request starts, but for the first. Those that were due by then and still wait are counted
+    with the time that they have waited: a stall at the end must not hide whom it held up.
     """
     intended = np.empty(arrivals.count, np.int64)
     done = np.empty(arrivals.count, np.int64)
     for index, planned in enumerate(arrivals.intended_ns(timer.now())):
         if until_ns is not None and index and max(planned or 0, timer.now()) >= until_ns:
-            return Samples(intended[:index], done[:index])
+            waiting = _waiting(arrivals, intended[0], index, until_ns)
+            now = np.full(len(waiting), timer.now())
+            return Samples(np.concatenate([intended[:index], waiting]), np.concatenate([done[:index], now]))
         if planned is not None:
             _wait_until(planned, timer)
         intended[index] = timer.now() if planned is None else planned
@@ -66,6 +74,14 @@ def measure(
         if index % _WINDOW == 0:
             progress("measuring latency", index, arrivals.count)
     return Samples(intended, done)
+
+
+def _waiting(arrivals: Arrivals, start_ns: int, served: int, until_ns: int) -> npt.NDArray[np.int64]:
+    """When the requests were due that came before `until_ns` and found no one to serve them."""
+    if arrivals.period_ns is None:
+        return np.empty(0, np.int64)
+    due = start_ns + np.arange(served, arrivals.count, dtype=np.int64) * arrivals.period_ns
+    return due[due < until_ns]
 
 
 def warm_up(serve: Callable[[], object], timer: Timer = Timer()) -> int:

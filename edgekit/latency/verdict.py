@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,11 @@ from edgekit.latency.stats import QUANTILES, Interval, binomial_cdf, effective_s
 _TWO_SIDED = 0.90
 _TAIL = 0.05
 _MOST_SAMPLES = 1 << 20
+
+
+def judge_overloaded(finding: Finding) -> Finding:
+    """A queue that grows without end has no quantiles: any bound is broken if one only waits."""
+    return replace(finding, outcome=FAIL, high=math.inf, missing=None)
 
 
 def judge_latency(limit: Limit, latencies_ms: npt.NDArray[np.float64], deadline_ms: float | None) -> Finding:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
 from edgekit.configs import QuantizeConfig
 from edgekit.errors import QuantizeError, first_line, nearest
-from edgekit.files import check_apart, write_json, written_aside
+from edgekit.files import check_apart, json_bytes, written_aside
 from edgekit.quantize import recurrent
 from edgekit.quantize.calibration import ScaleTable, calibrate
-from edgekit.quantize.int8 import insert_qdq
+from edgekit.quantize.int8 import Form, insert_qdq
 from edgekit.quantize.placement import layer_weights, quantizable_layers
 from edgekit.quantize.precision import to_fp16
-from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
+from edgekit.quantize.scales import LARGEST_HALF
+from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib, plain, report_file
 from edgekit.rewrite.constants import constants_to_initializers
 from edgekit.rewrite.fold import fold
 from edgekit.rewrite.opset import raise_opset
@@ -43,6 +45,7 @@ class QuantizeReport(StageReport):
     quantized_layers: int
     left: tuple[str, ...]
     calibrated_on: str
+    calibration_sha256: str
 
 
 @dataclass(frozen=True)
@@ -64,37 +67,43 @@ def quantize(
     """
     watch = Stopwatch()
     check_apart(source, out)
-    with written_aside(out) as partial:
+    files = [out, report_file(out), *([scales_file(out)] if config.precision != "fp16" else [])]
+    with contextlib.ExitStack() as aside:
+        model_aside, report_aside, *table_aside = [aside.enter_context(written_aside(file)) for file in files]
         progress(f"reading {source.name}", 0, 0)
-        found = read_onnx_file(source)
-        _check_kept(found.model, source, config)
-        if config.precision == "fp16":
-            half = to_fp16(found.model, config.keep_ops)
-            made = _Made(half.model, half.notes)
-        else:
-            made = _int8(found.model, hashlib.sha256(found.serialized).hexdigest(), config, progress)
+        made = _made(source, config, progress)
         progress(f"writing {out.name}", 0, 0)
         serialized = _checked(made.model)
-        partial.write_bytes(serialized)
-    if made.table:
-        write_json(scales_file(out), asdict(made.table))
-    report = QuantizeReport(
-        path=out,
-        seconds=watch.seconds(),
-        peak_rss_mib=peak_rss_mib(),
-        warnings=made.notes,
-        precision=config.precision,
-        source=source,
-        bytes_before=source.stat().st_size,
-        bytes_after=len(serialized),
-        weights=_bytes_by_type(made.model),
-        kept_ops={op: sum(node.op_type == op for node in made.model.graph.node) for op in config.keep_ops},
-        quantized_layers=made.layers,
-        left=made.left,
-        calibrated_on=made.table.data if made.table else "",
-    )
-    report.write()
+        model_aside.write_bytes(serialized)
+        for file in table_aside:
+            file.write_bytes(json_bytes(plain(made.table)))
+        report = QuantizeReport(
+            path=out,
+            seconds=watch.seconds(),
+            peak_rss_mib=peak_rss_mib(),
+            warnings=made.notes,
+            precision=config.precision,
+            source=source,
+            bytes_before=source.stat().st_size,
+            bytes_after=len(serialized),
+            weights=_bytes_by_type(made.model),
+            kept_ops={op: sum(node.op_type == op for node in made.model.graph.node) for op in config.keep_ops},
+            quantized_layers=made.layers,
+            left=made.left,
+            calibrated_on=made.table.data if made.table else "",
+            calibration_sha256=made.table.data_sha256 if made.table else "",
+        )
+        report_aside.write_bytes(json_bytes(report.to_json()))
     return report
+
+
+def _made(source: Path, config: QuantizeConfig, progress: Progress) -> _Made:
+    found = read_onnx_file(source)
+    _check_kept(found.model, source, config)
+    if config.precision == "fp16":
+        half = to_fp16(found.model, config.keep_ops)
+        return _Made(half.model, half.notes)
+    return _int8(found.model, hashlib.sha256(found.serialized).hexdigest(), config, progress)
 
 
 def scales_file(out: Path) -> Path:
@@ -132,17 +141,26 @@ def _int8(model: onnx.ModelProto, digest: str, config: QuantizeConfig, progress:
     layers, left = quantizable_layers(model)
     kept = [layer for layer in layers if layer.op_type not in keep]
     table = calibrate(model, digest, kept, config, progress)
-    result = insert_qdq(model, kept, table.largest, per_channel=config.per_channel)
+    half = config.precision == "int8+fp16"
+    result = insert_qdq(model, kept, table.largest, Form(config.per_channel, half))
     notes = table.warnings
-    if config.precision == "int8+fp16":
+    if half:
         result = to_fp16(result.model, keep)
-        notes += result.notes
+        notes += _beyond_half(table) + result.notes
     weights = recurrent.quantize_recurrent(result.model, keep)
     if not kept and not weights.layers:
         raise QuantizeError(
             "expected a layer with constant weights to quantize (Conv, Gemm, MatMul, LSTM, GRU, RNN), found none"
         )
     return _Made(weights.result.model, notes + weights.result.notes, len(kept) + weights.layers, tuple(left), table)
+
+
+def _beyond_half(table: ScaleTable) -> tuple[str, ...]:
+    return tuple(
+        f"activation {name!r} reaches {value:g}, beyond FP16: it overflows; keep it in FP32 with --precision int8"
+        for name, value in table.largest.items()
+        if value > LARGEST_HALF
+    )
 
 
 def _bytes_by_type(model: onnx.ModelProto) -> dict[str, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import onnx
 
 from edgekit.configs import QuantizeConfig
-from edgekit.data import Watched, batches, open_data
+from edgekit.data import Watched, batches, open_data, told
 from edgekit.errors import UsageError
 from edgekit.quantize.observers import largest_values
 from edgekit.quantize.placement import Layer
@@ -52,7 +52,7 @@ def calibrate(
     return ScaleTable(
         model_sha256=model_sha256,
         data_sha256=watched.sha256(),
-        data=data.what,
+        data=told(data, watched.count),
         samples=watched.count,
         method=config.method,
         largest=largest,

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
 
+from edgekit.errors import QuantizeError
 from edgekit.quantize.placement import Layer
 from edgekit.quantize.scales import quantize_weight, scale_of
 from edgekit.rewrite import PassResult
+from edgekit.rewrite.names import Names
 from edgekit.rewrite.sort_nodes import sort_nodes
 from edgekit.rewrite.unread import drop_unread
 
 
+@dataclass(frozen=True)
+class Form:
+    """How scales are written: one a channel or one a weight, and on FP16's grid where the rest will be FP16."""
+
+    per_channel: bool = True
+    half: bool = False
+
+
 def insert_qdq(
-    model: onnx.ModelProto, layers: list[Layer], largest: dict[str, float], *, per_channel: bool = True
+    model: onnx.ModelProto, layers: list[Layer], largest: dict[str, float], form: Form = Form()
 ) -> PassResult:
     """Quantize `layers` in place.
 
@@ -22,35 +34,54 @@ def insert_qdq(
     2. Each weight becomes an int8 initializer with its scales and a DequantizeLinear; a weight that another node reads
        too stays for that one.
     3. Biases are left alone: TensorRT folds them itself and refuses quantized ones.
+
+    Raises QuantizeError for a weight that is not finite.
     """
-    graph = model.graph
-    nodes = {node.name: node for node in graph.node}
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    for tensor in dict.fromkeys(layer.activation for layer in layers):
-        scale = scale_of(np.float32(largest[tensor]))
-        graph.initializer.extend([_tensor(scale, tensor + "_scale"), _tensor(np.int8(0), tensor + "_zero")])
-        parameters = [tensor + "_scale", tensor + "_zero"]
-        graph.node.extend(
-            [
-                _node("QuantizeLinear", [tensor, *parameters], tensor + "_q"),
-                _node("DequantizeLinear", [tensor + "_q", *parameters], tensor + "_dq"),
-            ]
-        )
-    for weight, axis in dict.fromkeys((layer.weight, layer.axis) for layer in layers):
-        values, scale = quantize_weight(onnx.numpy_helper.to_array(weights[weight]), axis if per_channel else None)
-        name = f"{weight}_{axis}"
-        zero = np.zeros(scale.shape, np.int8)
-        graph.initializer.extend(
-            [_tensor(values, name + "_int8"), _tensor(scale, name + "_scale"), _tensor(zero, name + "_zero")]
-        )
-        node = _node("DequantizeLinear", [name + "_int8", name + "_scale", name + "_zero"], name + "_dq")
-        if per_channel:
-            node.attribute.append(onnx.helper.make_attribute("axis", axis))
-        graph.node.append(node)
+    names = Names(model)
+    nodes = {node.name: node for node in model.graph.node}
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    activations = {
+        tensor: _add_activation(model.graph, tensor, scale_of(np.float32(largest[tensor]), half=form.half), names)
+        for tensor in dict.fromkeys(layer.activation for layer in layers)
+    }
+    dequantized = {
+        key: _add_weight(model.graph, weights[key[0]], key[1], form, names)
+        for key in dict.fromkeys((layer.weight, layer.axis) for layer in layers)
+    }
     for layer in layers:
-        nodes[layer.node].input[0] = layer.activation + "_dq"
-        nodes[layer.node].input[1] = f"{layer.weight}_{layer.axis}_dq"
+        nodes[layer.node].input[0] = activations[layer.activation]
+        nodes[layer.node].input[1] = dequantized[layer.weight, layer.axis]
     return drop_unread(sort_nodes(model).model)
+
+
+def _add_activation(graph: onnx.GraphProto, tensor: str, scale: object, names: Names) -> str:
+    """Add the pair; return what comes out of it."""
+    parameters = [names(f"{tensor}_scale"), names(f"{tensor}_zero")]
+    quantized, out = names(f"{tensor}_q"), names(f"{tensor}_dq")
+    graph.initializer.extend([_tensor(scale, parameters[0]), _tensor(np.int8(0), parameters[1])])
+    graph.node.extend(
+        [
+            _node("QuantizeLinear", [tensor, *parameters], quantized),
+            _node("DequantizeLinear", [quantized, *parameters], out),
+        ]
+    )
+    return out
+
+
+def _add_weight(graph: onnx.GraphProto, weight: onnx.TensorProto, axis: int, form: Form, names: Names) -> str:
+    """Add the int8 values, their scales and the node that brings them back; return what comes out of it."""
+    original = onnx.numpy_helper.to_array(weight)
+    if not np.isfinite(original).all():
+        raise QuantizeError(f"expected finite weights, found NaN or Inf in {weight.name!r}")
+    values, scale = quantize_weight(original, axis if form.per_channel else None, half=form.half)
+    inputs = [names(f"{weight.name}_{axis}_{part}") for part in ("int8", "scale", "zero")]
+    for name, array in zip(inputs, (values, scale, np.zeros(scale.shape, np.int8)), strict=True):
+        graph.initializer.append(_tensor(array, name))
+    node = _node("DequantizeLinear", inputs, names(f"{weight.name}_{axis}_dq"))
+    if form.per_channel:
+        node.attribute.append(onnx.helper.make_attribute("axis", axis))
+    graph.node.append(node)
+    return node.output[0]
 
 
 def _node(op_type: str, inputs: list[str], output: str) -> onnx.NodeProto:

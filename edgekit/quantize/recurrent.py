@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from edgekit.errors import QuantizeError
 from edgekit.quantize.scales import quantize_rows
 from edgekit.rewrite import PassResult
+from edgekit.rewrite.names import Names
 from edgekit.rewrite.sort_nodes import sort_nodes
 from edgekit.rewrite.unread import drop_unread
 
@@ -48,6 +50,7 @@ def quantize_recurrent(model: onnx.ModelProto, keep_ops: tuple[str, ...]) -> Qua
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     done: dict[str, str] = {}
+    free = Names(model)
     layers, notes = 0, []
     for node in _nodes(model, keep_ops):
         names = {index: node.input[index] for index in _WEIGHTS}
@@ -57,7 +60,7 @@ def quantize_recurrent(model: onnx.ModelProto, keep_ops: tuple[str, ...]) -> Qua
         wide = {index: name for index, name in names.items() if min(weights[name].dims[1:]) > 1}
         for index, name in wide.items():
             if name not in done:
-                done[name] = _dequantized(model.graph, weights[name])
+                done[name] = _dequantized(model.graph, weights[name], free)
             node.input[index] = done[name]
         layers += bool(wide)
     ready = drop_unread(sort_nodes(model).model).model
@@ -69,13 +72,16 @@ def _nodes(model: onnx.ModelProto, keep_ops: tuple[str, ...]) -> list[onnx.NodeP
     return [node for node in model.graph.node if node.op_type in asked and node.domain in ("", "ai.onnx")]
 
 
-def _dequantized(graph: onnx.GraphProto, weight: onnx.TensorProto) -> str:
+def _dequantized(graph: onnx.GraphProto, weight: onnx.TensorProto, free: Names) -> str:
     """Add the int8 values, their scales and the node that brings them back; return its output."""
-    values, scale = quantize_rows(onnx.numpy_helper.to_array(weight))
-    names = [f"{weight.name}_{part}" for part in ("int8", "scale", "zero")]
+    original = onnx.numpy_helper.to_array(weight)
+    if not np.isfinite(original).all():
+        raise QuantizeError(f"expected finite weights, found NaN or Inf in {weight.name!r}")
+    values, scale = quantize_rows(original)
+    names = [free(f"{weight.name}_{part}") for part in ("int8", "scale", "zero")]
     for name, array in zip(names, (values, scale, np.zeros(scale.shape, np.int8)), strict=True):
         graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), name))
-    out = f"{weight.name}_dq"
+    out = free(f"{weight.name}_dq")
     block = values.shape[-1]
     graph.node.append(onnx.helper.make_node("DequantizeLinear", names, [out], out, axis=2, block_size=block))
     return out

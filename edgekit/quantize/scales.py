@@ -13,28 +13,34 @@ import numpy.typing as npt
 
 LEVELS = 127
 # Far enough from FP16's last digit, 2^-24: scales are rounded up to its grid, here by 6 % of the range at the most.
-SMALLEST_SCALE = 2.0**-20
-_LARGEST_HALF = np.float32(65504)
+SMALLEST_HALF_SCALE = 2.0**-20
+LARGEST_HALF = np.float32(65504)
+_TINY = np.finfo(np.float32).tiny
 
 
-def scale_of(largest: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Scales for ranges -largest..largest, of any shape; rounded up to FP16's grid, so that FP16 can hold them.
+def scale_of(largest: npt.NDArray[np.float32], *, half: bool = False) -> npt.NDArray[np.float32]:
+    """Scales for ranges -largest..largest, of any shape.
 
-    A scale beyond FP16 stays as it is: the cast to FP16 has its own word on such values.
+    With `half` they are rounded up to FP16's grid, so that FP16 can hold them; one beyond FP16 stays as it is, since
+    the cast to FP16 has its own word on such values.
     """
-    exact = np.maximum(largest / LEVELS, SMALLEST_SCALE).astype(np.float32)
-    half = np.minimum(exact, _LARGEST_HALF).astype(np.float16)
+    exact: npt.NDArray[np.float32] = np.maximum(largest / np.float32(LEVELS), _TINY).astype(np.float32)
+    if not half:
+        return exact
+    bounded = np.clip(exact, np.float32(SMALLEST_HALF_SCALE), LARGEST_HALF)
+    nearest = bounded.astype(np.float16)
     # Rounding down would clip the largest value.
-    rounded = np.where(half.astype(np.float32) < exact, np.nextafter(half, np.float16(_LARGEST_HALF)), half)
-    return np.where(exact > _LARGEST_HALF, exact, rounded).astype(np.float32)
+    rounded = np.where(nearest.astype(np.float32) < bounded, np.nextafter(nearest, np.float16(LARGEST_HALF)), nearest)
+    scales: npt.NDArray[np.float32] = np.where(exact > LARGEST_HALF, exact, rounded).astype(np.float32)
+    return scales
 
 
 def quantize_weight(
-    weight: npt.NDArray[np.float32], axis: int | None
+    weight: npt.NDArray[np.float32], axis: int | None, *, half: bool = False
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Return int8 values and scales: one scale a slice along `axis`, or a single one when it is None."""
     others: Any = None if axis is None else tuple(other for other in range(weight.ndim) if other != axis)
-    scale = scale_of(np.abs(weight).max(axis=others))
+    scale = scale_of(np.abs(weight).max(axis=others), half=half)
     spread = scale if axis is None else scale.reshape([-1 if other == axis else 1 for other in range(weight.ndim)])
     return _rounded(weight, spread), scale
 
@@ -44,8 +50,7 @@ def quantize_rows(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8]
 
     The scales stay FP32, off FP16's grid: small weights on large inputs, such as raw sensor counts, need them small.
     """
-    largest = np.abs(weight).max(axis=-1, keepdims=True)
-    scale = np.maximum(largest / np.float32(LEVELS), np.finfo(np.float32).tiny)
+    scale = scale_of(np.abs(weight).max(axis=-1, keepdims=True))
     return _rounded(weight, scale), scale
 
 

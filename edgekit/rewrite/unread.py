@@ -3,6 +3,8 @@
 1. A node none of whose outputs is read, by another node, inside a subgraph or as an output of the model, goes; again,
    until there is none.
 2. An initializer that no one reads goes, also where an old file lists it as an input.
+3. So does what is said of the shape of a tensor that no node makes: onnxruntime's FP16 converter takes such a word for
+   a tensor to cast.
 """
 
 from __future__ import annotations
@@ -28,6 +30,10 @@ def drop_unread(model: onnx.ModelProto) -> PassResult:
         copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(nodes)]
         del graph.node[:]
         graph.node.extend(copies)
+    made = {name for node in graph.node for name in node.output}
+    stale = [value for value in graph.value_info if value.name not in made]
+    for value in stale:
+        graph.value_info.remove(value)
     for tensor in [tensor for tensor in graph.initializer if tensor.name in unread]:
         graph.initializer.remove(tensor)
     for value in [value for value in graph.input if value.name in unread]:

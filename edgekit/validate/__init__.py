@@ -8,8 +8,8 @@ from pathlib import Path
 
 from edgekit.budget import LABELLED, Finding, Limit, judge_exactly, parse_budget, verdict_of
 from edgekit.configs import ValidateConfig
-from edgekit.data import Data, Labels, Samples, Watched, batches, open_data, pick_labels, read_labels
-from edgekit.errors import ModelError, UsageError
+from edgekit.data import Data, Labels, Samples, Watched, batches, open_data, pick_labels, read_labels, told
+from edgekit.errors import DataError, ModelError, UsageError
 from edgekit.files import json_bytes, write_json, written_aside
 from edgekit.judge import Judge
 from edgekit.latency import (
@@ -18,6 +18,7 @@ from edgekit.latency import (
     Plan,
     environment,
     judge_latency,
+    judge_overloaded,
     sample,
     samples_needed,
     summarise,
@@ -35,11 +36,15 @@ _FEW = 30
 
 @dataclass(frozen=True)
 class LatencyReport:
-    """All raw latencies in ms are kept, in their order, so that anyone can compute anything from them."""
+    """All raw latencies in ms are kept, in their order, so that anyone can compute anything from them.
+
+    `utilisation` is the share of the time between frames that serving takes: from 1 on frames pile up.
+    """
 
     mode: str
     fps: float | None
     deadline_ms: float | None
+    utilisation: float | None
     shapes: dict[str, list[int]]
     summary: LatencySummary
     environment: Environment
@@ -102,7 +107,8 @@ def _judged(source: Path, out: Path, config: ValidateConfig, progress: Progress)
     accuracy, backend = _compare(subject, config, (data, labels, watched), Comparison(classifies=classifies), progress)
     found = {limit: judge_exactly(limit, accuracy.of(limit)) for limit in limits if limit.gate == "accuracy"}
     latency = None
-    if timed := tuple(limit for limit in limits if limit.gate == "latency"):
+    timed = tuple(limit for limit in limits if limit.gate == "latency")
+    if timed or config.fps or config.requests:
         latency, judged = _latency(subject, config, data, timed, progress)
         found |= judged
     findings = tuple(found[limit] for limit in limits)
@@ -120,7 +126,7 @@ def _judged(source: Path, out: Path, config: ValidateConfig, progress: Progress)
         accuracy=accuracy,
         latency=latency,
         samples=watched.count,
-        data=data.what,
+        data=told(data, watched.count),
         data_sha256=watched.sha256(),
     )
 
@@ -177,6 +183,8 @@ def _compare(
             known = None if labels is None else pick_labels(labels, samples.index)
             meters.add(reference.run(samples.inputs), runner.run(samples.inputs), known)
             progress("comparing with the reference", watched.count, total)
+    if labels is not None and data.count is None and watched.count < min(len(labels), config.samples):
+        raise DataError(f"expected a label for each sample, found {len(labels)} for {watched.count} {data.what}")
     return meters.result(), backend
 
 
@@ -188,18 +196,23 @@ def _latency(
     plan = Plan(samples_needed(limits), config.requests, config.fps, config.duration)
     before = environment()
     with serving(subject, config.backend, request) as serve:
-        latencies = sample(serve, plan, progress=progress).latencies_ms
-    deadline_ms = 1e3 / config.fps if config.fps else None
+        measured = sample(serve, plan, progress=progress)
+    latencies, deadline_ms = measured.latencies_ms, 1e3 / config.fps if config.fps else None
+    utilisation = measured.utilisation(config.fps) if config.fps else None
     report = LatencyReport(
         mode="fixed-rate" if config.fps else "closed",
         fps=config.fps,
         deadline_ms=deadline_ms,
+        utilisation=utilisation,
         shapes={name: list(array.shape) for name, array in request.inputs.items()},
         summary=summarise(latencies, deadline_ms),
         environment=before,
         latencies_ms=[round(value, 6) for value in latencies.tolist()],
     )
-    return report, {limit: judge_latency(limit, latencies, deadline_ms) for limit in limits}
+    found = {limit: judge_latency(limit, latencies, deadline_ms) for limit in limits}
+    if utilisation is not None and utilisation >= 1:
+        found = {limit: judge_overloaded(finding) for limit, finding in found.items()}
+    return report, found
 
 
 def _warnings(
@@ -209,4 +222,11 @@ def _warnings(
     lines = list(watched.doubts(subject.preprocess))
     if few and watched.count < _FEW:
         lines.append(f"{', '.join(few)} on {watched.count} samples only: one of them is {1 / watched.count:.0%}")
-    return (*lines, *(latency.environment.warnings() if latency else ()))
+    if latency is not None:
+        lines += latency.environment.warnings()
+        if latency.utilisation is not None and latency.utilisation >= 1:
+            lines.append(
+                f"frames come faster than they are served: {latency.fps:g} a second take {latency.utilisation:.0%} of "
+                "the time, and the queue grows without end"
+            )
+    return tuple(lines)

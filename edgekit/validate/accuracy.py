@@ -13,10 +13,11 @@ from edgekit.metrics import Agreement, Cosine, Perplexity, Sqnr, TopK, class_axi
 
 @dataclass(frozen=True)
 class Pair:
-    """The same figure of the model and of its reference."""
+    """The same figure of the model and of its reference; `change` is how far it fell, or for a perplexity rose."""
 
     found: float
     reference: float
+    change: float
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ class Accuracy:
             if not values:
                 raise DataError("expected an output of class scores to judge agreement by, found none", "--budget")
             return min(values, key=lambda value: -math.inf if math.isnan(value) else value)
-        figure, _, change = limit.key.partition("_")
+        figure, changed, _ = limit.key.partition("_")
         pair = {"top1": self.top1, "top5": self.top5, "perplexity": self.perplexity}[figure]
         if pair is None:
             raise DataError(f"expected labels that {figure} can be judged by, found others or none", "--labels")
-        return {"": pair.found, "drop": pair.reference - pair.found, "rise": pair.found / pair.reference - 1}[change]
+        return pair.change if changed else pair.found
 
 
 class _Marks:
@@ -101,10 +102,19 @@ class Comparison:
             cosine={name: meter.value() for name, meter in self._cosine.items()},
             agreement={name: meter.fraction() for name, meter in self._agreement.items()},
             scored=self._scored,
-            top1=Pair(found.top1.fraction(), reference.top1.fraction()) if labelled else None,
-            top5=Pair(found.top5.fraction(), reference.top5.fraction()) if labelled else None,
-            perplexity=Pair(found.perplexity.value(), reference.perplexity.value()) if sequences else None,
+            top1=_fall(found.top1, reference.top1) if labelled else None,
+            top5=_fall(found.top5, reference.top5) if labelled and found.top5.classes > 5 else None,
+            perplexity=_rise(found.perplexity.value(), reference.perplexity.value()) if sequences else None,
         )
+
+
+def _fall(found: TopK, reference: TopK) -> Pair:
+    """Of counts: 0.98 - 0.97 is above 0.01 in floating point."""
+    return Pair(found.fraction(), reference.fraction(), (reference.right - found.right) / found.count)
+
+
+def _rise(found: float, reference: float) -> Pair:
+    return Pair(found, reference, found / reference - 1)
 
 
 def _scored(outputs: Batch, labels: Labels) -> str:

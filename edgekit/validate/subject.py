@@ -13,8 +13,8 @@ from edgekit.configs import ValidateConfig
 from edgekit.data import Array, Batch, Samples, fixed_batch
 from edgekit.errors import UsageError
 from edgekit.judge import OPTIMIZATION, Judge
-from edgekit.recipe import load_recipe, recipe_of
-from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx
+from edgekit.recipe import Recipe, load_recipe, recipe_of
+from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx, read_onnx_file
 from edgekit.runtime import Session
 from edgekit.runtime.choice import choose
 from edgekit.runtime.ort import OrtBackend
@@ -64,36 +64,36 @@ def open_subject(source: Path, config: ValidateConfig) -> Subject:
 
     Raises ModelError, IntegrityError, RecipeError, or UsageError for a backend that an ONNX file does not have.
     """
-    given = load_recipe(config.recipe).preprocess if config.recipe else None
+    given = load_recipe(config.recipe) if config.recipe else Recipe()
     if source.is_dir():
         return _of_bundle(source, given)
     if config.backend not in ("auto", "ort"):
         raise UsageError(f"expected a bundle for backend {config.backend}, found the file {source}", "--backend ort")
     model = read_onnx(source)
-    recipe = recipe_of(metadata(model, "architecture"))
-    classes = tuple(metadata(model, "labels") or ())
+    own = recipe_of(metadata(model, "architecture"))
+    classes = given.postprocess.labels if given.postprocess else tuple(metadata(model, "labels") or ())
     return Subject(
         path=source,
         onnx=source,
         inputs=graph_inputs(model),
         outputs=graph_outputs(model),
-        preprocess=given or (load_recipe(recipe).preprocess if recipe else None),
+        preprocess=given.preprocess or (load_recipe(own).preprocess if own else None),
         classes=classes,
         classifies=bool(classes) or "classification" in str(metadata(model, "task")),
     )
 
 
-def _of_bundle(path: Path, given: Preprocess | None) -> Subject:
+def _of_bundle(path: Path, given: Recipe) -> Subject:
     names = verify(path).manifest
     found = verify(path, keep={names.preprocess, names.postprocess})
     manifest = found.manifest
-    answer: Postprocess | None = found.table(Postprocess, manifest.postprocess)
+    answer: Postprocess | None = given.postprocess or found.table(Postprocess, manifest.postprocess)
     return Subject(
         path=path,
         onnx=path / manifest.model.file,
         inputs=manifest.inputs,
         outputs=manifest.outputs,
-        preprocess=given or found.table(Preprocess, manifest.preprocess),
+        preprocess=given.preprocess or found.table(Preprocess, manifest.preprocess),
         classes=answer.labels if answer else (),
         classifies=answer is not None,
         manifest=manifest,
@@ -124,7 +124,7 @@ def serving(subject: Subject, backend: str, samples: Samples) -> Iterator[Callab
                 session.set_shape(name, array.shape)
             yield _request(session.input, session.execute, samples.inputs)
     else:
-        ort = OrtBackend(subject.onnx.read_bytes(), OPTIMIZATION, (*subject.inputs, *subject.outputs))
+        ort = OrtBackend(read_onnx_file(subject.onnx).serialized, OPTIMIZATION, (*subject.inputs, *subject.outputs))
         shapes = {name: array.shape for name, array in samples.inputs.items()}
         sizes = {
             axis: size

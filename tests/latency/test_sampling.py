@@ -25,9 +25,9 @@ def regimes(length: int, *, seed: int = 0):
 
 
 @pytest.mark.parametrize("needed", [{}, {0.5: 5}, {0.99: 299}, {0.9: 29, 0.999: 2995}])
-def test_it_measures_twice_what_is_needed_and_50_at_least(clock, needed):
+def test_it_measures_twice_what_is_needed_and_100_at_least(clock, needed):
     samples = sample(clock.serving(itertools.repeat(1.0)), Plan(needed), clock.timer)
-    assert len(samples.done_ns) == max(50, 2 * max(needed.values(), default=0))
+    assert len(samples.done_ns) == max(100, 2 * max(needed.values(), default=0))
     np.testing.assert_allclose(samples.latencies_ms, 1.0)
 
 
@@ -125,3 +125,40 @@ def test_progress_is_told(clock):
 def test_a_service_that_takes_no_time_is_measured_too(clock):
     samples = sample(lambda: None, Plan({0.99: 299}), clock.timer)
     assert len(samples.done_ns) == 598
+
+
+def stalled(at_s: float, stall_s: float):
+    """5 ms a request at 100 a second, but for one that takes `stall_s`."""
+    return itertools.chain([5.0] * (101 + round(at_s * 100)), [1e3 * stall_s], itertools.repeat(5.0))
+
+
+def test_a_stall_at_the_end_counts_as_one_in_the_middle(new_clock):
+    """200 frames are due while it stalls for 2 s; those that it leaves waiting at the end of the time count too."""
+    late = {}
+    for at_s in (30, 59):
+        clock = new_clock()
+        samples = sample(clock.serving(stalled(at_s, 2)), Plan({}, requests=10**6, fps=100), clock.timer)
+        assert len(samples.done_ns) == pytest.approx(6000, abs=2)
+        late[at_s] = int((samples.latencies_ms > 10).sum())
+    assert late[30] == pytest.approx(2 * 199, abs=3)
+    assert late[59] >= 97  # of the 100 that were due in the last second
+
+
+def test_a_round_begins_with_those_who_wait(new_clock):
+    """10.5 ms a request at 100 a second: the wait grows by 0.5 ms a frame, over the rounds too."""
+    clock = new_clock()
+    samples = sample(clock.serving(itertools.repeat(10.5)), Plan({0.5: 5}, fps=100, duration_s=20), clock.timer)
+    latencies = samples.latencies_ms
+    assert len(latencies) > 100, "the samples depend on each other, and another round is asked for"
+    np.testing.assert_allclose(np.diff(latencies), 0.5, atol=1e-6)
+    assert samples.utilisation(100) == pytest.approx(1.05, abs=0.06)
+
+
+def test_an_idle_system_keeps_the_beat_between_rounds(new_clock):
+    clock = new_clock()
+    times = (5.0 if index // 150 % 2 else 2.0 for index in itertools.count())
+    samples = sample(clock.serving(times), Plan({0.5: 40}, fps=100, duration_s=9), clock.timer)
+    assert len(samples.done_ns) > 200
+    assert set(np.diff(samples.intended_ns) % 10_000_000) == {0}
+    assert samples.latencies_ms.max() == 5.0
+    assert samples.utilisation(100) == pytest.approx(0.35, abs=0.16)

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 onnx = pytest.importorskip("onnx")
 
 from edgekit.configs import QuantizeConfig, ValidateConfig  # noqa: E402
-from edgekit.errors import DataError, QuantizeError, UsageError  # noqa: E402
+from edgekit.errors import DataError, OutputError, QuantizeError, UsageError  # noqa: E402
 from edgekit.judge import outputs_of  # noqa: E402
 from edgekit.metrics import Sqnr  # noqa: E402
 from edgekit.quantize import quantize, scales_file  # noqa: E402
@@ -25,14 +25,71 @@ from edgekit.rewrite.reading import graph_inputs, read_onnx  # noqa: E402
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 
 
-@given(arrays.arrays(np.float32, (3, 4), elements=st.floats(-1e4, 1e4, width=32)), st.sampled_from([None, 0, 1]))
-def test_a_weight_comes_back_within_half_a_step(weight, axis):
-    values, scale = quantize_weight(weight, axis)
+@given(
+    arrays.arrays(np.float32, (3, 4), elements=st.floats(-1e4, 1e4, width=32)),
+    st.sampled_from([None, 0, 1]),
+    st.booleans(),
+)
+def test_a_weight_comes_back_within_half_a_step(weight, axis, half):
+    values, scale = quantize_weight(weight, axis, half=half)
     assert np.abs(values.astype(int)).max(initial=0) <= 127
     assert scale.shape == (() if axis is None else (weight.shape[axis],))
-    np.testing.assert_array_equal(scale, scale.astype(np.float16), "FP16 holds the scales")
+    if half:
+        np.testing.assert_array_equal(scale, scale.astype(np.float16), "FP16 holds the scales")
     spread = scale if axis is None else np.expand_dims(scale, 1 - axis)
     assert (np.abs(values * spread - weight) <= 0.501 * spread).all()
+
+
+def dense(weight: np.ndarray, path: Path, name: str = "x", extra: str = "w") -> Path:
+    """name float32 [batch,I] -> y [batch,O]."""
+    helper = onnx.helper
+    x = helper.make_tensor_value_info(name, 1, ["batch", weight.shape[0]])
+    y = helper.make_tensor_value_info("y", 1, ["batch", weight.shape[1]])
+    nodes = [helper.make_node("MatMul", [name, extra], ["y"])]
+    graph = helper.make_graph(nodes, "g", [x], [y], [onnx.numpy_helper.from_array(weight, extra)])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+def test_sensors_in_their_own_units(tmp_path):
+    """Inputs about 1e6 and weights about 1e-6: scales far below FP16's grid, which plain INT8 does not need."""
+    random = np.random.default_rng(0)
+    model = dense((random.normal(size=(16, 8)) * 1e-6).astype(np.float32), tmp_path / "m.onnx")
+    np.savez(tmp_path / "x.npz", x=(random.normal(size=(64, 16)) * 1e6).astype(np.float32))
+    report = quantize(model, tmp_path / "q.onnx", QuantizeConfig("int8", data=str(tmp_path / "x.npz")))
+    assert sqnr_db(model, report.path, tmp_path / "x.npz") > 38
+    beyond = quantize(model, tmp_path / "h.onnx", QuantizeConfig("int8+fp16", data=str(tmp_path / "x.npz")))
+    assert any("beyond FP16: it overflows" in line for line in beyond.warnings)
+
+
+def test_names_that_are_taken_already(tmp_path):
+    weight = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    model = dense(weight, tmp_path / "m.onnx", "x", "x_scale")
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(1).normal(size=(9, 4)).astype(np.float32))
+    report = quantize(model, tmp_path / "q.onnx", QuantizeConfig("int8", data=str(tmp_path / "x.npz")))
+    assert sqnr_db(model, report.path, tmp_path / "x.npz") > 30
+
+
+def test_broken_weights_are_refused(tmp_path):
+    model = dense(np.array([[1, np.nan], [1, 1]], np.float32), tmp_path / "m.onnx")
+    np.savez(tmp_path / "x.npz", x=np.ones((4, 2), np.float32) * np.arange(4, dtype=np.float32)[:, None])
+    with pytest.raises(QuantizeError, match="found NaN or Inf in 'w'"):
+        quantize(model, tmp_path / "q.onnx", QuantizeConfig("int8", data=str(tmp_path / "x.npz")))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["m.onnx", "x.npz"]
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing(small_onnx, small_data, tmp_path):
+    for name in ("q.onnx.json", "q.onnx.scales.json"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(OutputError, match="expected the name of a file"):
+            quantize(small_onnx, tmp_path / "q.onnx", QuantizeConfig("int8", data=str(small_data)))
+        (tmp_path / name).rmdir()
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_only_what_was_used_is_named(small_onnx, small_data, tmp_path):
+    report = quantize(small_onnx, tmp_path / "q.onnx", QuantizeConfig("int8", data=str(small_data), samples=3))
+    assert report.calibrated_on == "3 of 8 samples of small.npz"
 
 
 def sqnr_db(reference: Path, found: Path, data: Path) -> float:

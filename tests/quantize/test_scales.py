@@ -17,7 +17,7 @@ from onnx.reference import ReferenceEvaluator  # noqa: E402
 from edgekit.configs import QuantizeConfig  # noqa: E402
 from edgekit.metrics import Sqnr  # noqa: E402
 from edgekit.quantize import quantize  # noqa: E402
-from edgekit.quantize.scales import SMALLEST_SCALE, quantize_rows, quantize_weight, scale_of  # noqa: E402
+from edgekit.quantize.scales import SMALLEST_HALF_SCALE, quantize_rows, quantize_weight, scale_of  # noqa: E402
 
 ROWS = arrays.arrays(np.float32, (2, 3, 4), elements=st.floats(-1e6, 1e6, width=32))
 
@@ -82,8 +82,8 @@ def test_a_scale_a_row_holds_each_row_and_one_for_all_loses_the_small_ones():
 
 @given(st.floats(0, 8e6, width=32))
 def test_a_scale_covers_its_range_and_sits_on_the_next_number_of_fp16(largest):
-    scale = scale_of(np.float32(largest))
-    exact = max(np.float32(largest) / np.float32(127), SMALLEST_SCALE)
+    scale = scale_of(np.float32(largest), half=True)
+    exact = max(np.float32(largest) / np.float32(127), SMALLEST_HALF_SCALE)
     assert exact <= scale <= max(exact * (1 + 2**-10), exact + 2**-24)
     assert scale == np.float16(scale)
 
