@@ -149,3 +149,15 @@ def test_nothing_to_do(small_onnx):
     result = drop_unread(proto)
     assert (result.model, result.modified) == (proto, False)
     assert proto.SerializeToString() == before
+
+
+def test_what_is_said_of_a_tensor_that_no_node_makes_goes_too():
+    """onnxruntime's FP16 converter would cast it: a folded weight of a GRU came out of INT8 as FP32 again."""
+    helper = onnx.helper
+    x, y, w = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in "xyw")
+    sums = helper.make_node("Add", ["x", "w"], ["s"], "sum"), helper.make_node("Relu", ["s"], ["y"], "relu")
+    weight = onnx.numpy_helper.from_array(np.ones(2, np.float32), "w")
+    said = helper.make_tensor_value_info("s", onnx.TensorProto.FLOAT, [2])
+    graph = helper.make_graph(sums, "g", [x], [y], [weight], value_info=[w, said])
+    made = drop_unread(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)).model
+    assert [value.name for value in made.graph.value_info] == ["s"]
