@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.configs import RunConfig
-from edgekit.data import Data, PictureData, batches, open_data, pictures, read_picture
+from edgekit.data import Data, PictureData, batches, open_data, read_picture
 from edgekit.errors import DataError, UsageError
 from edgekit.reports import StageReport, Stopwatch, peak_rss_mib
 from edgekit.runtime import Session
@@ -66,7 +66,7 @@ def _frames(session: Session, config: RunConfig) -> Iterator[Frame]:
     data = open_data(config.source, tuple(session.inputs.values()), session.preprocessing)
     session.warmup()
     if isinstance(data, PictureData):
-        return _picture_frames(session, pictures(Path(config.source)), config.top)
+        return _picture_frames(session, data.files, config.top)
     return _array_frames(session, data, config.top)
 
 

@@ -34,6 +34,11 @@ class Target:
                 )
 
 
+def sm_names(compute_capabilities: tuple[str, ...]) -> str:
+    """8.6 and 8.9 as `sm86,sm89`, as NVIDIA's tools write them."""
+    return ",".join("sm" + capability.replace(".", "") for capability in compute_capabilities)
+
+
 @functools.cache
 def target(name: str) -> Target:
     """Look a target up by name."""

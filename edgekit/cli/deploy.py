@@ -8,7 +8,7 @@ import click
 
 from edgekit.cli.options import FILE, Output, common, knobs
 from edgekit.cli.progress import progress_bar
-from edgekit.cli.verdict import accuracy_lines, latency_lines
+from edgekit.cli.verdict import judged_lines
 from edgekit.configs import DeployConfig
 
 
@@ -35,7 +35,7 @@ def command(model: str, out_dir: Path, config: DeployConfig, output: Output) -> 
     for stage, path in report.stages.items():
         output.say(f"{stage:<9} {path}  {report.bytes[stage] / 1e6:.2f} MB")
     output.say(f"judged on {report.judged_on}")
-    for line in (*accuracy_lines(report.accuracy), *latency_lines(report.latency), *map(str, report.findings)):
+    for line in judged_lines(report):
         output.say(line)
     output.say(f"bundle    {report.path if report.exit_code == 0 else 'not written'}")
     output.say(report.verdict)

@@ -8,7 +8,7 @@ import click
 
 from edgekit.cli.options import FILE, Output, common, knobs
 from edgekit.cli.progress import progress_bar
-from edgekit.cli.verdict import accuracy_lines, latency_lines
+from edgekit.cli.verdict import judged_lines
 from edgekit.configs import ValidateConfig
 
 
@@ -29,9 +29,8 @@ def command(source: Path, out: Path | None, config: ValidateConfig, output: Outp
         report = validate(source, out or whole.with_name(f"{whole.name}.validate.json"), config, progress)
     output.warn(report.warnings)
     output.report(report.to_json())
-    for line in (f"judged on {report.data}", *accuracy_lines(report.accuracy), *latency_lines(report.latency)):
+    output.say(f"judged on {report.data}")
+    for line in judged_lines(report):
         output.say(line)
-    for finding in report.findings:
-        output.say(str(finding))
     output.say(report.verdict)
     return report.exit_code

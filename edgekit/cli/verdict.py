@@ -7,10 +7,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgekit.validate import Accuracy, LatencyReport
+    from edgekit.deploy import DeployReport
+    from edgekit.validate import Accuracy, LatencyReport, ValidateReport
 
 
-def accuracy_lines(accuracy: Accuracy) -> Iterator[str]:
+def judged_lines(report: ValidateReport | DeployReport) -> Iterator[str]:
+    """What was measured, and what that says of each promise."""
+    yield from _accuracy_lines(report.accuracy)
+    yield from _latency_lines(report.latency)
+    yield from map(str, report.findings)
+
+
+def _accuracy_lines(accuracy: Accuracy) -> Iterator[str]:
     """A line for the distance to the reference, and one for the answers where there are any."""
     noise = ", ".join(f"{name} {_decibels(value)}" for name, value in accuracy.sqnr_db.items())
     yield f"SQNR against the reference: {noise}"
@@ -25,7 +33,7 @@ def accuracy_lines(accuracy: Accuracy) -> Iterator[str]:
         yield f"perplexity of {accuracy.scored}: {pair.found:.4g}, the reference {pair.reference:.4g}"
 
 
-def latency_lines(latency: LatencyReport | None) -> Iterator[str]:
+def _latency_lines(latency: LatencyReport | None) -> Iterator[str]:
     """Quantiles with their intervals, never a mean alone."""
     if latency is None:
         return

@@ -64,7 +64,7 @@ def open_data(
             f"expected to know how pictures become the input, found no preprocessing for {source}",
             "--recipe with a [preprocess] table, or an .npz of ready inputs",
         )
-    return PictureData(path, preprocess, inputs, classes)
+    return PictureData(path, files, preprocess, inputs, classes)
 
 
 def check_there(source: str) -> Path:

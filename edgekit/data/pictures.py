@@ -23,15 +23,20 @@ class PictureData:
     """Pictures of one folder; a sub-folder's name labels what is in it, where `classes` knows that name."""
 
     def __init__(
-        self, where: Path, preprocess: Preprocess, inputs: tuple[TensorSpec, ...], classes: tuple[str, ...]
+        self,
+        where: Path,
+        files: tuple[Path, ...],
+        preprocess: Preprocess,
+        inputs: tuple[TensorSpec, ...],
+        classes: tuple[str, ...],
     ) -> None:
         if len(inputs) != 1 or inputs[0].name != preprocess.input:
             names = ", ".join(spec.name for spec in inputs)
             raise DataError(f"expected a model with the one input {preprocess.input!r} for pictures, found {names}")
-        self._files, self._preprocess = pictures(where), preprocess
+        self.files, self._preprocess = files, preprocess
         root = where if where.is_dir() else where.parent
-        self.names: tuple[str, ...] = tuple(file.relative_to(root).as_posix() for file in self._files)
-        self.count = len(self._files)
+        self.names: tuple[str, ...] = tuple(file.relative_to(root).as_posix() for file in self.files)
+        self.count = len(self.files)
         self.what = f"{self.count} pictures of {where}"
         self.labels: Labels | None = folder_labels(self.names, classes)
 
@@ -47,7 +52,7 @@ class PictureData:
         frame = (channels, crop, crop) if self._preprocess.layout == "NCHW" else (crop, crop, channels)
         batch = np.empty((len(index), *frame), np.float32)
         for row, sample in enumerate(index.tolist()):
-            apply(self._preprocess, read_picture(self._files[sample]), batch[row])
+            apply(self._preprocess, read_picture(self.files[sample]), batch[row])
         return batch
 
 

@@ -15,6 +15,7 @@ from edgekit.files import written_aside
 from edgekit.quantize import QuantizeReport, quantize
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.reading import read_onnx_file
+from edgekit.targets import sm_names
 from edgekit.validate import Accuracy, LatencyReport, ValidateReport, validate
 
 __all__ = ["DeployReport", "deploy"]
@@ -140,6 +141,6 @@ def _engine_clause(engine: BuildReport | None) -> str:
     """An engine that did not run is never passed off as one that did."""
     if engine is None:
         return ""
-    built_for = ",".join("sm" + capability.replace(".", "") for capability in engine.compute_capabilities)
+    built_for = sm_names(engine.compute_capabilities)
     why = "only onnxruntime judges yet" if find_gpus().gpus else "no GPU here"
     return f"; engine {engine.target} {built_for}: built, not run ({why})"

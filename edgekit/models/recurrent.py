@@ -61,39 +61,42 @@ class _Steps(nn.Module):
         return steps, last[-directions:].transpose(0, 1).flatten(1)
 
 
-class Classifier(nn.Module):
+class _Headed(nn.Module):
+    """The recurrent layers under a linear head of `outputs` values."""
+
+    def __init__(self, config: RecurrentConfig, input_size: int, outputs: int) -> None:
+        super().__init__()
+        self.steps = _Steps(config, input_size)
+        self.head = nn.Linear(self.steps.width, outputs)
+
+
+class Classifier(_Headed):
     """x [N,T,I], lengths [N] -> logits [N,C], from the last real step of each sample."""
 
     def __init__(self, config: RecurrentConfig) -> None:
-        super().__init__()
-        self.steps = _Steps(config, config.input_size)
-        self.head = nn.Linear(self.steps.width, config.classes)
+        super().__init__(config, config.input_size, config.classes)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Many to one."""
         return self.head(self.steps(x, lengths)[1])  # type: ignore[no-any-return]
 
 
-class Tagger(nn.Module):
+class Tagger(_Headed):
     """x [N,T,I], lengths [N] -> logits [N,T,C]; behind a sample's length they mean nothing."""
 
     def __init__(self, config: RecurrentConfig) -> None:
-        super().__init__()
-        self.steps = _Steps(config, config.input_size)
-        self.head = nn.Linear(self.steps.width, config.classes)
+        super().__init__(config, config.input_size, config.classes)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Many to many."""
         return self.head(self.steps(x, lengths)[0])  # type: ignore[no-any-return]
 
 
-class Forecaster(nn.Module):
+class Forecaster(_Headed):
     """x [N,T,I] -> the next `horizon` values [N,horizon]."""
 
     def __init__(self, config: RecurrentConfig) -> None:
-        super().__init__()
-        self.steps = _Steps(config, config.input_size)
-        self.head = nn.Linear(self.steps.width, config.horizon)
+        super().__init__(config, config.input_size, config.horizon)
 
     def forward(self, x: Tensor) -> Tensor:
         """Regression from the whole window."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from edgekit.errors import QuantizeError
 from edgekit.quantize.placement import Layer
 from edgekit.quantize.scales import quantize_weight, scale_of
+from edgekit.quantize.weights import add_dequantized, finite_values
 from edgekit.rewrite import PassResult
 from edgekit.rewrite.names import Names
 from edgekit.rewrite.sort_nodes import sort_nodes
@@ -69,19 +69,9 @@ def _add_activation(graph: onnx.GraphProto, tensor: str, scale: object, names: N
 
 
 def _add_weight(graph: onnx.GraphProto, weight: onnx.TensorProto, axis: int, form: Form, names: Names) -> str:
-    """Add the int8 values, their scales and the node that brings them back; return what comes out of it."""
-    original = onnx.numpy_helper.to_array(weight)
-    if not np.isfinite(original).all():
-        raise QuantizeError(f"expected finite weights, found NaN or Inf in {weight.name!r}")
-    values, scale = quantize_weight(original, axis if form.per_channel else None, half=form.half)
-    inputs = [names(f"{weight.name}_{axis}_{part}") for part in ("int8", "scale", "zero")]
-    for name, array in zip(inputs, (values, scale, np.zeros(scale.shape, np.int8)), strict=True):
-        graph.initializer.append(_tensor(array, name))
-    node = _node("DequantizeLinear", inputs, names(f"{weight.name}_{axis}_dq"))
-    if form.per_channel:
-        node.attribute.append(onnx.helper.make_attribute("axis", axis))
-    graph.node.append(node)
-    return node.output[0]
+    """Store the weight as int8; return what stands in for it."""
+    levels = quantize_weight(finite_values(weight), axis if form.per_channel else None, half=form.half)
+    return add_dequantized(graph, f"{weight.name}_{axis}", levels, names, {"axis": axis} if form.per_channel else {})
 
 
 def _node(op_type: str, inputs: list[str], output: str) -> onnx.NodeProto:

@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 
 from edgekit.errors import QuantizeError
+from edgekit.quantize.scales import LARGEST_HALF
 from edgekit.rewrite import PassResult
 from edgekit.rewrite.sort_nodes import sort_nodes
 
 # The importers of TensorRT 10 and 11 reject FP16 recurrences that have `sequence_lens`.
 _RECURRENT = ("LSTM", "GRU", "RNN")
-_LARGEST_HALF = 65504.0
 
 
 def to_fp16(model: onnx.ModelProto, keep_ops: tuple[str, ...] = ()) -> PassResult:
@@ -63,8 +63,8 @@ def _beyond_half(model: onnx.ModelProto) -> tuple[str, ...]:
         if tensor.data_type == onnx.TensorProto.FLOAT:
             values = onnx.numpy_helper.to_array(tensor)
             largest = float(np.abs(values).max()) if values.size else 0.0
-            if not largest <= _LARGEST_HALF:
-                notes.append(f"weight {name!r} holds {largest:g}, beyond FP16: clipped to {_LARGEST_HALF:g}")
+            if not largest <= LARGEST_HALF:
+                notes.append(f"weight {name!r} holds {largest:g}, beyond FP16: clipped to {LARGEST_HALF:g}")
     return tuple(notes)
 
 

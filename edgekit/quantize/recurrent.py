@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 
-from edgekit.errors import QuantizeError
 from edgekit.quantize.scales import quantize_rows
+from edgekit.quantize.weights import add_dequantized, finite_values
 from edgekit.rewrite import PassResult
 from edgekit.rewrite.names import Names
 from edgekit.rewrite.sort_nodes import sort_nodes
@@ -60,7 +59,9 @@ def quantize_recurrent(model: onnx.ModelProto, keep_ops: tuple[str, ...]) -> Qua
         wide = {index: name for index, name in names.items() if min(weights[name].dims[1:]) > 1}
         for index, name in wide.items():
             if name not in done:
-                done[name] = _dequantized(model.graph, weights[name], free)
+                values, scale = quantize_rows(finite_values(weights[name]))
+                one_block_a_row = {"axis": 2, "block_size": values.shape[-1]}
+                done[name] = add_dequantized(model.graph, name, (values, scale), free, one_block_a_row)
             node.input[index] = done[name]
         layers += bool(wide)
     ready = drop_unread(sort_nodes(model).model).model
@@ -70,18 +71,3 @@ def quantize_recurrent(model: onnx.ModelProto, keep_ops: tuple[str, ...]) -> Qua
 def _nodes(model: onnx.ModelProto, keep_ops: tuple[str, ...]) -> list[onnx.NodeProto]:
     asked = set(_OP_TYPES) - set(keep_ops)
     return [node for node in model.graph.node if node.op_type in asked and node.domain in ("", "ai.onnx")]
-
-
-def _dequantized(graph: onnx.GraphProto, weight: onnx.TensorProto, free: Names) -> str:
-    """Add the int8 values, their scales and the node that brings them back; return its output."""
-    original = onnx.numpy_helper.to_array(weight)
-    if not np.isfinite(original).all():
-        raise QuantizeError(f"expected finite weights, found NaN or Inf in {weight.name!r}")
-    values, scale = quantize_rows(original)
-    names = [free(f"{weight.name}_{part}") for part in ("int8", "scale", "zero")]
-    for name, array in zip(names, (values, scale, np.zeros(scale.shape, np.int8)), strict=True):
-        graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), name))
-    out = free(f"{weight.name}_dq")
-    block = values.shape[-1]
-    graph.node.append(onnx.helper.make_node("DequantizeLinear", names, [out], out, axis=2, block_size=block))
-    return out

@@ -34,6 +34,11 @@ def choose(manifest: Manifest, backend: str) -> Choice:
     return _automatic(manifest)
 
 
+def backend_of(flavour: str) -> str:
+    """The backend that runs engines of this flavour of TensorRT; a flavour that has none keeps its own name."""
+    return next((name for name, known in _FLAVOURS.items() if known == flavour), flavour)
+
+
 def _automatic(manifest: Manifest) -> Choice:
     if not manifest.engines:
         return Choice("ort", None, "the bundle has no engine")
@@ -45,8 +50,7 @@ def _automatic(manifest: Manifest) -> Choice:
     capability = search.gpus[0].compute_capability
     for engine in manifest.engines:
         if capability in engine.compute_capabilities and _installed(engine.flavour) and _installed("pycuda"):
-            backend = next(name for name, flavour in _FLAVOURS.items() if flavour == engine.flavour)
-            return Choice(backend, engine, f"{engine.file} is for compute capability {capability}")
+            return Choice(backend_of(engine.flavour), engine, f"{engine.file} is for compute capability {capability}")
     built = ", ".join(sorted({item for engine in manifest.engines for item in engine.compute_capabilities}))
     return Choice(
         "ort", None, f"no engine for compute capability {capability} with its TensorRT and pycuda (built: {built})"

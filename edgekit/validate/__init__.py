@@ -66,11 +66,6 @@ class ValidateReport(StageReport):
     data: str
     data_sha256: str
 
-    @property
-    def broken(self) -> tuple[str, ...]:
-        """What kept it from PASS, a line each."""
-        return tuple(str(finding) for finding in self.findings if finding.outcome != "PASS")
-
     def write(self) -> Path:
         """The report is the output itself."""
         write_json(self.path, self.to_json())
@@ -104,12 +99,14 @@ def _judged(source: Path, out: Path, config: ValidateConfig, progress: Progress)
     labels = _labels(limits, config, subject, data)
     watched = Watched()
     classifies = subject.classifies or labels is not None or any(limit.key == "agreement" for limit in limits)
-    accuracy, backend = _compare(subject, config, (data, labels, watched), Comparison(classifies=classifies), progress)
+    meters = Comparison(classifies=classifies)
+    backend, first = _compare(subject, config, (data, labels, watched), meters, progress)
+    accuracy = meters.result()
     found = {limit: judge_exactly(limit, accuracy.of(limit)) for limit in limits if limit.gate == "accuracy"}
     latency = None
     timed = tuple(limit for limit in limits if limit.gate == "latency")
     if timed or config.fps or config.requests:
-        latency, judged = _latency(subject, config, data, timed, progress)
+        latency, judged = _latency(subject, config, first, timed, progress)
         found |= judged
     findings = tuple(found[limit] for limit in limits)
     verdict, exit_code = verdict_of(findings)
@@ -171,28 +168,33 @@ def _compare(
     given: tuple[Data, Labels | None, Watched],
     meters: Comparison,
     progress: Progress,
-) -> tuple[Accuracy, str]:
-    """One pass over the data; each batch goes to both, so that data which comes only once will do."""
+) -> tuple[str, Samples]:
+    """One pass over the data, which may come only once: each batch goes to both models.
+
+    Returns the backend that ran, and the first samples as they are sent to measure latency.
+    """
     data, labels, watched = given
+    first, size = None, max(_BATCH, subject.batch())
     total = 0 if data.count is None else min(data.count, config.samples)
     with contextlib.ExitStack() as stack:
         assert config.reference is not None
         reference = stack.enter_context(Judge(config.reference))
         runner, backend = stack.enter_context(running(subject, config.backend))
-        for samples in watched.through(batches(data, subject.inputs, _BATCH, config.samples)):
+        for samples in watched.through(batches(data, subject.inputs, size, config.samples)):
+            first = samples if first is None else first
             known = None if labels is None else pick_labels(labels, samples.index)
             meters.add(reference.run(samples.inputs), runner.run(samples.inputs), known)
             progress("comparing with the reference", watched.count, total)
     if labels is not None and data.count is None and watched.count < min(len(labels), config.samples):
         raise DataError(f"expected a label for each sample, found {len(labels)} for {watched.count} {data.what}")
-    return meters.result(), backend
+    assert first is not None  # no samples at all are a DataError
+    return backend, first[: subject.batch()]
 
 
 def _latency(
-    subject: Subject, config: ValidateConfig, data: Data, limits: tuple[Limit, ...], progress: Progress
+    subject: Subject, config: ValidateConfig, request: Samples, limits: tuple[Limit, ...], progress: Progress
 ) -> tuple[LatencyReport, dict[Limit, Finding]]:
-    """Send the first samples of the data again and again, and judge the limits by what it took."""
-    request: Samples = next(batches(data, subject.inputs, subject.batch(), subject.batch()))
+    """Send `request` again and again, and judge the limits by what it took."""
     plan = Plan(samples_needed(limits), config.requests, config.fps, config.duration)
     before = environment()
     with serving(subject, config.backend, request) as serve:

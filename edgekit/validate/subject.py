@@ -16,12 +16,12 @@ from edgekit.judge import OPTIMIZATION, Judge
 from edgekit.recipe import Recipe, load_recipe, recipe_of
 from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx, read_onnx_file
 from edgekit.runtime import Session
-from edgekit.runtime.choice import choose
+from edgekit.runtime.choice import backend_of, choose
 from edgekit.runtime.ort import OrtBackend
 from edgekit.specs import Postprocess, Preprocess, TensorSpec
+from edgekit.targets import sm_names
 
 _ORT = "ort, cpu"
-_FLAVOURS = {"tensorrt_rtx": "rtx", "tensorrt": "trt"}
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ class Subject:
         """What the verdict must say of engines that did not run."""
         entries = self.manifest.engines if self.manifest and backend == _ORT else ()
         return "".join(
-            f"; engine {_FLAVOURS.get(entry.flavour, entry.flavour)} "
-            f"{','.join('sm' + item.replace('.', '') for item in entry.compute_capabilities)}: not run"
-            for entry in entries
+            f"; engine {backend_of(entry.flavour)} {sm_names(entry.compute_capabilities)}: not run" for entry in entries
         )
 
 

@@ -145,6 +145,16 @@ def test_data_that_comes_only_once(digits, tmp_path, monkeypatch):
     assert (report.exit_code, report.samples) == (0, 11)
 
 
+def test_data_that_cannot_be_read_again(digits, tmp_path):
+    """Latency is measured on what was judged: a second call of the function would find nothing."""
+    (tmp_path / "once.py").write_text(
+        "import numpy as np\nLEFT = iter([{'image': np.ones((5, 64), np.float32)}])\ndef samples():\n    return LEFT\n"
+    )
+    once = f"{tmp_path / 'once.py'}:samples"
+    report = judged(digits, tmp_path, "good.onnx", "p50_ms<=60000", data=once, labels=None, requests=20)
+    assert (report.samples, report.latency.shapes) == (5, {"image": [1, 64]})
+
+
 def test_few_samples_are_warned_of(digits, tmp_path):
     report = judged(digits, tmp_path, "near.onnx", "top1_drop<=0.5", samples=10)
     assert any("top1_drop on 10 samples only: one of them is 10%" in line for line in report.warnings)
