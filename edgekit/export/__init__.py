@@ -54,7 +54,7 @@ def export(
     with written_aside(out) as partial:
         progress(f"loading {model}", 0, _STEPS)
         network = load_network(model, config.weights, config.set)
-        axes = dynamic_axes(network.examples, config.dynamic)
+        axes = dynamic_axes(network.examples, config.dynamic, network.axes)
         examples = at_least_two(network.examples, axes)
         inputs = network.inputs or tuple(examples)
         with torch.no_grad():
@@ -182,6 +182,7 @@ def _add_metadata(
     """Batches run from 1 to 8, other open axes to four times the example, tuned for the example's own size."""
     sizes = _sizes(examples, axes)
     ranges = {dim: [1, 1, 8] if dim == "batch" else [1, size, 4 * size] for dim, size in sizes.items()}
+    ranges |= {dim: list(network.ranges[dim]) for dim in sizes if dim in network.ranges}
     metadata = {"edgekit.ranges": json.dumps(ranges)}
     if model in ARCHITECTURES:
         metadata |= {"edgekit.architecture": model, "edgekit.task": ARCHITECTURES[model].task}

@@ -10,14 +10,19 @@ from edgekit.errors import UsageError, nearest
 Axes = dict[str, dict[int, str]]
 
 
-def dynamic_axes(examples: dict[str, torch.Tensor], asked: tuple[str, ...]) -> Axes:
-    """Axis 0 is the batch; axis 1 of a 3-D float or 2-D integer input is time; `asked` adds `name:axis=dim`.
+def dynamic_axes(examples: dict[str, torch.Tensor], asked: tuple[str, ...], known: Axes) -> Axes:
+    """Axis 0 is the batch; axis 1 of a 3-D float or 2-D integer input is time; `known` says otherwise for an input.
 
-    Two time axes of different example length get different names: a shared name would promise equal lengths.
+    `asked` adds `name:axis=dim`; with dim "batch" it moves the batch from axis 0 to there. Two time axes of different
+    example length get different names: a shared name would promise equal lengths. Raises UsageError for a text that
+    does not fit, or a dimension that has two sizes in the examples.
     """
     axes: Axes = {}
     time_lengths: dict[str, int] = {}
     for name, value in examples.items():
+        if name in known:
+            axes[name] = dict(known[name])
+            continue
         axes[name] = {0: "batch"}
         if value.dim() == (3 if value.is_floating_point() else 2):
             dim = "time" if time_lengths.setdefault("time", value.shape[1]) == value.shape[1] else f"{name}_time"
@@ -28,8 +33,25 @@ def dynamic_axes(examples: dict[str, torch.Tensor], asked: tuple[str, ...]) -> A
             raise UsageError(f"--dynamic {text}: no input {name!r}; {nearest(name, examples)}")
         if axis >= examples[name].dim():
             raise UsageError(f"--dynamic {text}: expected an axis of {name} below {examples[name].dim()}, found {axis}")
+        if dim == "batch":
+            axes[name].pop(0, None)
         axes[name][axis] = dim
+    _check_sizes(examples, axes)
     return axes
+
+
+def _check_sizes(examples: dict[str, torch.Tensor], axes: Axes) -> None:
+    seen: dict[str, tuple[str, int]] = {}
+    for name, dims in axes.items():
+        for axis, dim in dims.items():
+            size = examples[name].shape[axis]
+            first, expected = seen.setdefault(dim, (name, size))
+            if size != expected:
+                raise UsageError(
+                    f"expected one size of {dim} in all example inputs, found {expected} in {first!r} and {size} along "
+                    f"axis {axis} of {name!r}",
+                    f"--dynamic {name}:AXIS={dim}, where the {dim} of {name} is",
+                )
 
 
 def parse_dynamic(text: str) -> tuple[str, int, str]:

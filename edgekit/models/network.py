@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -12,6 +12,8 @@ class Network:
     """`examples` maps forward's argument names to tensors; axis 0 is the batch N.
 
     `inputs` and `outputs` are the ONNX names; empty, inputs keep forward's names and outputs are named by the export.
+    `axes` names the open axes of an argument, {axis: dimension}, where the export's rule does not hold: a recurrent
+    state [layers,N,H] has {1: "batch"}. `ranges` bounds a dimension, (min, opt, max), that the network itself bounds.
     """
 
     module: torch.nn.Module
@@ -21,6 +23,8 @@ class Network:
     labels: tuple[str, ...] = ()
     examples_are: str = "the module's own example inputs"
     trained: bool = True
+    axes: dict[str, dict[int, str]] = field(default_factory=dict)
+    ranges: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 def imagenet_classifier(module: torch.nn.Module, argument: str, *, trained: bool) -> Network:

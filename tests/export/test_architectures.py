@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,78 +12,76 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
-from edgekit.configs import ExportConfig  # noqa: E402
-from edgekit.errors import RecipeError, UsageError  # noqa: E402
+from edgekit.build import build  # noqa: E402
+from edgekit.configs import BuildConfig, ExportConfig, QuantizeConfig  # noqa: E402
+from edgekit.errors import BuildError, RecipeError, UsageError  # noqa: E402
 from edgekit.export import export  # noqa: E402
 from edgekit.export.source import load_network  # noqa: E402
 from edgekit.models import ARCHITECTURES  # noqa: E402
+from edgekit.quantize import quantize  # noqa: E402
+from tests.export.cases import CASES, TINY  # noqa: E402
 
-SMALL = ("layers=2", "input_size=5", "hidden_size=12", "classes=4", "vocabulary=11")
-RECURRENT = [name for name, entry in ARCHITECTURES.items() if entry.family == "rnn"]
-VISION = [name for name in ARCHITECTURES if name not in RECURRENT]
 QUICK = ("bilstm_tagger", "rnn_forecaster")
 
 
-def cases(names: list[str]) -> list:
+def marked(names: Iterable[str]) -> list:
     return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-def run(model: Path, feeds: dict) -> np.ndarray:
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    return session.run(None, {name: value.numpy() for name, value in feeds.items()})[0]
+def test_every_architecture_has_its_case():
+    assert set(CASES) == set(ARCHITECTURES)
 
 
-def inputs(name: str, batch: int, steps: int) -> dict:
-    generator = torch.Generator().manual_seed(batch * 100 + steps)
-    if name.endswith("language_model"):
-        return {"tokens": torch.randint(11, (batch, steps), generator=generator)}
-    x = torch.randn(batch, steps, 5, generator=generator)
-    if name.endswith("forecaster"):
-        return {"x": x}
-    return {"x": x, "lengths": torch.randint(1, steps + 1, (batch,), generator=generator)}
-
-
-@pytest.mark.parametrize("name", cases(RECURRENT))
-def test_a_recurrent_architecture(name, tmp_path):
-    report = export(name, tmp_path / "m.onnx", ExportConfig(set=SMALL))
-    network = load_network(name, None, SMALL)
-    kind = name.split("_")[0].removeprefix("bi").upper()
-    assert report.ops[kind] == 2
-    assert not any("constant" in line for line in report.warnings)
+def compare(name: str, settings: tuple[str, ...], path: Path) -> None:
+    """At batches 1 and 3 and two sizes, with inputs that the export never saw; the oracle is torch."""
+    case, network = CASES[name], load_network(name, None, settings)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for batch in (1, 3):
-        for steps in (5, 37):
-            feeds = inputs(name, batch, steps)
+        for size in case.sizes:
+            feeds = case.inputs(network.examples, batch, size, torch.Generator().manual_seed(batch * 1000 + size))
             with torch.no_grad():
-                wanted = network.module(**feeds).numpy()
-            np.testing.assert_allclose(run(report.path, feeds), wanted, atol=1e-5)
-    built(report.path, tmp_path)
+                made = network.module(*feeds.values())
+            wanted = [made] if isinstance(made, torch.Tensor) else list(made)
+            found = session.run(None, {key: value.numpy() for key, value in feeds.items()})
+            for want, got in zip(wanted, found, strict=True):
+                told = want.numel() == 1 or want.std() > 1e-3 * want.abs().max()
+                assert told, "an output that says nothing proves nothing"
+                np.testing.assert_allclose(
+                    got, want.numpy(), atol=case.tolerance * float(want.abs().max().clamp(min=1))
+                )
+
+
+@pytest.mark.parametrize("name", marked(CASES))
+def test_an_architecture(name, tmp_path):
+    """Tiny where it has settings; exported, compared, and built in FP32 and in FP16."""
+    case = CASES[name]
+    report = export(name, tmp_path / "fp32.onnx", ExportConfig(set=case.settings))
+    assert {op: report.ops.get(op, 0) for op in case.ops} == case.ops
+    assert not any("constant" in line for line in report.warnings)
+    compare(name, case.settings, report.path)
+    quantize(report.path, tmp_path / "fp16.onnx", QuantizeConfig("fp16"))
+    for precision in ("fp32", "fp16"):
+        built_or_refused(tmp_path / f"{precision}.onnx", case.refused.get(precision))
 
 
 @pytest.mark.slow  # full-size networks
-@pytest.mark.parametrize("name", VISION)
-def test_a_vision_architecture(name, tmp_path):
-    report = export(name, tmp_path / "m.onnx")
-    network = load_network(name, None)
-    generator = torch.Generator().manual_seed(1)
-    for batch in (1, 3):
-        image = torch.randn(batch, 3, 224, 224, generator=generator)
-        with torch.no_grad():
-            wanted = network.module(image).numpy()
-        assert wanted.std() > 1e-3, "an output that says nothing proves nothing"
-        np.testing.assert_allclose(run(report.path, {"image": image}), wanted, atol=1e-4 * np.abs(wanted).max())
-    built(report.path, tmp_path)
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.settings])
+def test_an_architecture_at_full_size(name, tmp_path):
+    compare(name, (), export(name, tmp_path / "m.onnx").path)
 
 
-def built(model: Path, folder: Path) -> None:
+def built_or_refused(model: Path, refused: str | None) -> None:
     pytest.importorskip("tensorrt_rtx")
-    from edgekit.build import build
-    from edgekit.configs import BuildConfig
-
-    assert build(model, folder / "m.engine", BuildConfig("rtx", ("8.6",))).layers
+    asked = BuildConfig("rtx", ("8.6",))
+    if refused is None:
+        assert build(model, model.with_suffix(".engine"), asked).layers
+        return
+    with pytest.raises(BuildError, match=refused):
+        build(model, model.with_suffix(".engine"), asked)
 
 
 def test_the_same_seed_gives_the_same_file(tmp_path):
-    first, second = (export("gru_classifier", tmp_path / name, ExportConfig(set=SMALL)).path for name in "ab")
+    first, second = (export("gru_classifier", tmp_path / name, ExportConfig(set=TINY)).path for name in "ab")
     assert first.read_bytes() == second.read_bytes()
 
 

@@ -169,7 +169,7 @@ def test_picture_axes_open_when_asked(nets, tmp_path):
 
 def test_two_lengths_get_two_names():
     examples = {"source": torch.zeros(2, 5, 3), "target": torch.zeros(2, 4, dtype=torch.int64)}
-    assert dynamic_axes(examples, ()) == {
+    assert dynamic_axes(examples, (), {}) == {
         "source": {0: "batch", 1: "time"},
         "target": {0: "batch", 1: "target_time"},
     }
@@ -238,3 +238,49 @@ def test_examples_with_a_gradient_and_an_input_called_file(tmp_path):
 def test_an_opset_that_torch_does_not_write_is_refused(nets, tmp_path):
     with pytest.raises(ExportError, match="expected ONNX opset 99, found that torch wrote"):
         export(f"{nets}:picture", tmp_path / "m.onnx", ExportConfig(opset=99))
+
+
+STREAM = """
+import torch
+
+class Stream(torch.nn.Module):
+    '''x [N,T,3] and the state [layers,N,H] -> y [N,T,2] and the state behind it.'''
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers, self.head = torch.nn.LSTM(3, 4, 2, batch_first=True), torch.nn.Linear(4, 2)
+    def forward(self, x, h, c):
+        y, (h, c) = self.layers(x, (h, c))
+        return {"y": self.head(y), "h": h, "c": c}
+
+def make(): return Stream(), {"x": torch.randn(1, 5, 3), "h": torch.zeros(2, 1, 4), "c": torch.zeros(2, 1, 4)}
+"""
+
+
+def test_a_state_has_its_batch_elsewhere(tmp_path):
+    """A stream in chunks of any length is the whole sequence: torch over the whole is the oracle."""
+    (tmp_path / "stream.py").write_text(STREAM)
+    asked = ExportConfig(dynamic=("h:1=batch", "c:1=batch"))
+    report = export(f"{tmp_path / 'stream.py'}:make", tmp_path / "m.onnx", asked)
+    assert report.inputs == {"x": ["batch", "time", 3], "h": [2, "batch", 4], "c": [2, "batch", 4]}
+    assert report.outputs == ["y", "h_out", "c_out"]
+    space: dict[str, object] = {}
+    exec(STREAM, space)
+    module = space["Stream"]()
+    for batch, chunks in [(1, (1, 1, 5)), (3, (2, 1, 9, 1))]:
+        x = torch.randn(batch, sum(chunks), 3)
+        state = {name: np.zeros((2, batch, 4), np.float32) for name in "hc"}
+        with torch.no_grad():
+            wanted = module(x, *map(torch.tensor, state.values()))
+        parts = []
+        for chunk in x.split(chunks, dim=1):
+            y, state["h"], state["c"] = made_by_onnxruntime(report.path, x=chunk.numpy(), **state)
+            parts.append(y)
+        np.testing.assert_allclose(np.concatenate(parts, 1), wanted["y"], atol=1e-6)
+        np.testing.assert_allclose(state["c"], wanted["c"], atol=1e-6)
+
+
+def test_a_state_whose_batch_was_not_told_of_is_asked_for(tmp_path):
+    (tmp_path / "stream.py").write_text(STREAM)
+    with pytest.raises(UsageError, match=r"found 1 in 'x' and 2 along axis 0 of 'h'; next: --dynamic h:AXIS=batch"):
+        export(f"{tmp_path / 'stream.py'}:make", tmp_path / "m.onnx")
