@@ -43,10 +43,13 @@ class ExportConfig(Config):
     """torch -> ONNX."""
 
     weights: Path | None = knob(None, "Weights to load: .safetensors, or .pt holding tensors only.", metavar="FILE")
-    opset: int = knob(20, "ONNX opset version.")
+    opset: int | None = knob(None, "ONNX opset version; else 23 where target and precision have Attention, or 20.")
+    target: str | None = knob(None, "What the model is for; with the precision it decides the opset.", choices=TARGETS)
+    precision: str = knob("fp32", "The precision that it will be computed in.", choices=PRECISIONS)
     set: tuple[str, ...] = knob((), "Change the architecture, such as hidden_size=256. Repeatable.", metavar="K=V")
     dynamic: tuple[str, ...] = knob((), "Leave an axis open: input:axis=name. Repeatable.", metavar="NAME:AXIS=DIM")
     tolerance: float = knob(1e-4, "Largest |torch - onnx|, relative to the largest |torch| of that output.")
+    allow_legacy: bool = knob(False, "Where torch's exporter fails, try its older one, which traces.")
     save_examples: bool = knob(False, "Also write the example inputs as OUT.examples.npz.")
 
 

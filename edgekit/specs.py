@@ -164,7 +164,8 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
             return None
         if isinstance(option, type) and type(value) is option:
             return value
-    raise RecipeError(f"{where}: expected {getattr(hint, '__name__', hint)}, found {value!r}")
+    kinds = " or ".join(getattr(option, "__name__", str(option)) for option in options if option is not type(None))
+    raise RecipeError(f"{where}: expected {kinds}, found {value!r}")
 
 
 def to_table(spec: Any) -> dict[str, Any]:

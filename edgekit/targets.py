@@ -21,6 +21,7 @@ class Target:
     tensorrt: str = ""
     compute_capabilities: tuple[str, ...] = ()
     default_compute_capabilities: tuple[str, ...] = ()
+    imports_attention: bool = False
 
     def check_compute_capabilities(self, asked: tuple[str, ...]) -> None:
         """Raise TargetError for a compute capability that the target is known not to have."""

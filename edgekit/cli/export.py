@@ -34,9 +34,10 @@ def command(model: str | None, out: Path | None, list_them: bool, config: Export
         report = export(model, out, config, progress)
     output.warn(report.warnings)
     output.report(report.to_json())
+    sizes = len({str(difference.shapes) for difference in report.parity})
     worst = max(difference.largest_relative for difference in report.parity)
     output.say(f"{report.path}: opset {report.opset}, {report.bytes / 1e6:.1f} MB, {report.seconds:.1f} s")
-    output.say(f"against PyTorch: {worst:.1e} of the largest value, at {len(report.parity)} input sizes")
+    output.say(f"against PyTorch: {worst:.1e} of the largest value, at {sizes} sizes of input")
     return None
 
 

@@ -45,9 +45,15 @@ class Plan:
         return self.config.budget or self.recipe.validate.budget
 
     def export_config(self) -> ExportConfig:
-        """The recipe's, with the examples kept: they judge where there is no data."""
+        """The recipe's, for the asked target and precision; the examples are kept, to judge where there is no data."""
         weights = self.config.weights or self.recipe.export.weights
-        return replace(self.recipe.export, weights=weights, save_examples=True)
+        return replace(
+            self.recipe.export,
+            weights=weights,
+            target=self.config.target,
+            precision=self.precision,
+            save_examples=True,
+        )
 
     def quantize_config(self) -> QuantizeConfig:
         """The recipe's, for the asked precision and data."""

@@ -65,13 +65,30 @@ def parse_dynamic(text: str) -> tuple[str, int, str]:
 
 def at_least_two(examples: dict[str, torch.Tensor], axes: Axes) -> dict[str, torch.Tensor]:
     """Repeat open axes of size 1: torch.export takes a size of 1 for a constant."""
-    grown = {}
+    larger = {}
     for name, value in examples.items():
         for axis in axes[name]:
             if value.shape[axis] == 1:
                 value = value.repeat_interleave(2, dim=axis)
-        grown[name] = value
-    return grown
+        larger[name] = value
+    return larger
+
+
+def grown(examples: dict[str, torch.Tensor], axes: Axes, ranges: dict[str, tuple[int, int, int]]) -> dict[str, int]:
+    """Other sizes for parity: one more in the batch, three more of all else, but for the edges of pictures.
+
+    Those grow by 32 and 64, since many networks halve them up to five times. `ranges` bound what a network bounds.
+    """
+    sizes = {}
+    for name, dims in axes.items():
+        last = examples[name].dim() - 1
+        picture = examples[name].is_floating_point() and last >= 3 and last in dims
+        for axis, dim in dims.items():
+            edge = picture and axis >= last - 1
+            more = 1 if dim == "batch" else 32 * (1 + axis - (last - 1)) if edge else 3
+            size = examples[name].shape[axis]
+            sizes[dim] = min(size + more, ranges[dim][2]) if dim in ranges else size + more
+    return sizes
 
 
 def resized(examples: dict[str, torch.Tensor], axes: Axes, sizes: dict[str, int]) -> dict[str, torch.Tensor]:

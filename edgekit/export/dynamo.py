@@ -13,29 +13,27 @@ from typing import Any
 import torch
 
 from edgekit.errors import ExportError
+from edgekit.export.attention import FUSED, plain_attention
 from edgekit.export.axes import Axes
+from edgekit.export.nesting import leaves
 from edgekit.export.recurrent import TRANSLATIONS
 from edgekit.export.swap import exportable
 
 # "tracing inferred a static shape of 4 for dimension inputs['x'].shape[1]"
+_LEGACY = "--allow-legacy, which tries torch's older exporter"
 _FIXED = re.compile(r"static shape of \d+ for dimension inputs\['([^']+)'\]\.shape\[(\d+)\]")
 
 
 def output_names(network_outputs: tuple[str, ...], made: Any, inputs: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the outputs after what forward returned: a tensor, a tuple of tensors, or a dict of tensors.
+    """Name the outputs after what forward returned: tensors, alone or in tuples, lists and dicts.
 
-    ONNX has one space of names: a dict key that is also an input's name gets `_out` behind it.
+    ONNX has one space of names: one that is also an input's gets `_out` behind it.
     """
-    names: tuple[str, ...] = ()
-    tensors: list[Any] = []
-    if isinstance(made, torch.Tensor):
-        names, tensors = ("output",), [made]
-    elif isinstance(made, dict):
-        names, tensors = tuple(map(str, made)), list(made.values())
-    elif isinstance(made, (tuple, list)):
-        names, tensors = tuple(f"output_{index}" for index in range(len(made))), list(made)
-    if not tensors or not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
-        raise ExportError(f"expected forward to return a tensor, a tuple or a dict of tensors, found {_shape_of(made)}")
+    found = list(leaves(made))
+    if not found or not all(isinstance(tensor, torch.Tensor) for _, tensor in found):
+        kinds = ", ".join(type(tensor).__name__ for _, tensor in found) or "none"
+        raise ExportError(f"expected forward to return a tensor, or tuples and dicts of tensors, found {kinds}")
+    names = [f"output_{name}" if name[:1].isdecimal() else name or "output" for name, _ in found]
     if network_outputs and len(network_outputs) != len(names):
         raise ExportError(f"expected {len(network_outputs)} outputs, found {len(names)}")
     return network_outputs or tuple(f"{name}_out" if name in inputs else name for name in names)
@@ -48,12 +46,17 @@ def export_dynamo(
     names: tuple[tuple[str, ...], tuple[str, ...]],
     opset: int,
 ) -> Any:
-    """Return an onnx.ModelProto; `names` are the ONNX names of inputs and outputs.
+    """Return a torch.onnx.ONNXProgram; `names` are the ONNX names of inputs and outputs.
 
     Raises ExportError with the exporter's reason in one line.
     """
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ExportError(
+            f"expected a module of Python code, found a {type(module).__name__}, which torch's exporter does not read",
+            _LEGACY,
+        )
     try:
-        with _silence(), exportable(module) as ready:
+        with silence(), plain_attention(module, opset >= FUSED), exportable(module) as ready:
             program = torch.onnx.export(
                 ready,
                 (),
@@ -72,10 +75,13 @@ def export_dynamo(
         ours = _innermost(error)
         if isinstance(ours, ExportError):
             raise ExportError(ours.problem, ours.next_step) from error  # anew: an error is not its own cause
-        raise ExportError(f"torch could not export {type(module).__name__}: {reason(error)}") from error
+        raise ExportError(
+            f"torch could not export {type(module).__name__}: {reason(error)}",
+            "--allow-legacy tries its older exporter",
+        ) from error
     if program is None:
         raise ExportError(f"expected a program from torch for {type(module).__name__}, found none")
-    return program.model_proto
+    return program
 
 
 def reason(error: BaseException) -> str:
@@ -97,22 +103,14 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """torch prints progress and warns of its own internals; errors still arrive as exceptions."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+def silence() -> Iterator[None]:
+    """torch prints, logs and warns of its own internals, in pages; errors still arrive as exceptions."""
+    disabled = logging.root.manager.disable
+    aside = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(aside), contextlib.redirect_stderr(aside):
         warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
+        logging.disable(logging.CRITICAL)
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
-def _shape_of(made: Any) -> str:
-    if isinstance(made, (tuple, list)):
-        return f"{type(made).__name__} of {', '.join(type(item).__name__ for item in made)}"
-    return type(made).__name__
+            logging.disable(disabled)

@@ -14,17 +14,15 @@ Source: ONNX operator specifications LSTM, GRU, RNN: gate orders iofc and zrh, `
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from onnxscript import opset18 as op  # the oldest that torch writes: newer forms of these operators only add attributes
 from torch import Tensor
 
+from edgekit.export.recurrence import gru_step, lstm_step, recurrence, rnn_step
+
 _INT32, _DIRECTIONS = 6, {1: "forward", 2: "bidirectional"}
-
-
-def _exported_only() -> NoReturn:
-    raise NotImplementedError("this operator stands in for torch's own during an export, and computes nothing")
 
 
 @torch.library.custom_op("edgekit::lstm", mutates_args=())
@@ -32,13 +30,15 @@ def lstm(
     x: Tensor, weights: list[Tensor], lengths: Tensor | None, h: Tensor | None, c: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """-> y, the last h, the last c."""
-    _exported_only()
+    y, last, cell = recurrence(lstm_step, x, weights, lengths, [h, c])
+    return y, last, cell
 
 
 @torch.library.custom_op("edgekit::gru", mutates_args=())
 def gru(x: Tensor, weights: list[Tensor], lengths: Tensor | None, h: Tensor | None) -> tuple[Tensor, Tensor]:
     """-> y, the last h."""
-    _exported_only()
+    y, last = recurrence(gru_step, x, weights, lengths, [h])
+    return y, last
 
 
 @torch.library.custom_op("edgekit::rnn", mutates_args=())
@@ -46,13 +46,14 @@ def rnn(
     x: Tensor, weights: list[Tensor], lengths: Tensor | None, h: Tensor | None, activation: str
 ) -> tuple[Tensor, Tensor]:
     """-> y, the last h; `activation` is Tanh or Relu."""
-    _exported_only()
+    y, last = recurrence(rnn_step(activation), x, weights, lengths, [h])
+    return y, last
 
 
 @torch.library.custom_op("edgekit::longest", mutates_args=())
 def longest(y: Tensor, lengths: Tensor) -> Tensor:
     """y [T,N,F] -> its first max(lengths) steps, as pad_packed_sequence cuts them."""
-    _exported_only()
+    return y[: int(lengths.max())].clone()
 
 
 def _states(x: Tensor, weights: list[Tensor], count: int) -> tuple[Tensor, ...]:

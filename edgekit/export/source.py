@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from edgekit.errors import ModelError, UsageError, nearest
+from edgekit.export.nesting import flat, leaves
 from edgekit.models import ARCHITECTURES
 from edgekit.models.network import Network
 from edgekit.specs import from_table
@@ -38,9 +40,11 @@ def load_network(model: str, weights: Path | None, settings: tuple[str, ...] = (
         )
     if weights is not None:
         _load_weights(network.module, weights)
-        network = Network(**{**network.__dict__, "trained": True})
-    network.module.eval().requires_grad_(False)
-    return network
+        network = replace(network, trained=True)
+    network.module.eval()
+    for parameter in network.module.parameters():  # a ScriptModule has no requires_grad_
+        parameter.requires_grad_(False)
+    return _flattened(model, network)
 
 
 def _architecture(model: str, settings: tuple[str, ...]) -> Network:
@@ -82,15 +86,20 @@ def _users_network(model: str) -> Network:
             f"expected {model} to return (torch module, dict of example inputs), "
             f"found ({_kind(module)}, {_kind(examples)})"
         )
-    tensors = {str(name): _tensor(model, name, value) for name, value in examples.items()}
-    return Network(module, _in_forwards_order(model, module, tensors))
+    return Network(module, _in_forwards_order(model, module, examples))
 
 
-def _in_forwards_order(
-    model: str, module: torch.nn.Module, examples: dict[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
+def _flattened(model: str, network: Network) -> Network:
+    """Every example as a tensor of its own name: a state `hx` of (h, c) becomes hx_0 and hx_1."""
+    tensors = {name: _tensor(model, name, value) for name, value in leaves(network.examples)}
+    nested = any(isinstance(value, (tuple, list, dict)) for value in network.examples.values())
+    module = flat(network.module, network.examples) if nested else network.module
+    return replace(network, module=module, examples=tensors)
+
+
+def _in_forwards_order(model: str, module: torch.nn.Module, examples: dict[str, Any]) -> dict[str, Any]:
     """Sort the examples as forward declares them: torch's exporter names axes by position."""
-    arguments = list(inspect.signature(module.forward).parameters)
+    arguments = _arguments(module)
     for name in examples:
         if name not in arguments:
             raise ModelError(
@@ -98,6 +107,13 @@ def _in_forwards_order(
                 f"found {name!r}; {nearest(name, arguments)}"
             )
     return {name: examples[name] for name in arguments if name in examples}
+
+
+def _arguments(module: torch.nn.Module) -> list[str]:
+    forward: Any = module.forward
+    if isinstance(module, torch.jit.ScriptModule):
+        return [argument.name for argument in forward.schema.arguments[1:]]
+    return list(inspect.signature(forward).parameters)
 
 
 def _tensor(model: str, name: str, value: Any) -> torch.Tensor:

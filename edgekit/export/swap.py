@@ -7,7 +7,6 @@ functions of torch.nn.utils.rnn are replaced wherever a loaded Python module hol
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from torch.nn.utils import rnn as torch_rnn
 
 from edgekit.errors import ExportError
 from edgekit.export import recurrent  # noqa: F401 (registers the operators)
+from edgekit.export.replacing import replaced
 
 # torch's order of gates -> ONNX's: ifgo -> iofc, rzn -> zrh.
 _GATE_ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
@@ -135,7 +135,11 @@ def exportable(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
             if id(child) not in made:
                 made[id(child)] = _stand_in(child)
             setattr(parent, name, made[id(child)])
-        with _padded_sequences():
+        with replaced(
+            (torch_rnn.pack_padded_sequence, _pack),
+            (torch_rnn.pad_packed_sequence, _pad),
+            (torch_rnn.pack_sequence, _unpackable),
+        ):
             yield _stand_in(module) if isinstance(module, torch.nn.RNNBase) and _kind(module) else module
     finally:
         hook.remove()
@@ -207,21 +211,3 @@ def _pad(
 
 def _unpackable(*_: Any, **__: Any) -> Any:
     raise ExportError("expected pack_padded_sequence, found pack_sequence, whose list of tensors has no open batch")
-
-
-@contextlib.contextmanager
-def _padded_sequences() -> Iterator[None]:
-    """Replace the functions of packed sequences in every loaded module that holds them."""
-    stand_ins = {"pack_padded_sequence": _pack, "pad_packed_sequence": _pad, "pack_sequence": _unpackable}
-    originals = {id(getattr(torch_rnn, name)): (getattr(torch_rnn, name), new) for name, new in stand_ins.items()}
-    replaced = []
-    for module in list(sys.modules.values()):
-        for name, value in list(vars(module).items()) if hasattr(module, "__dict__") else ():
-            if id(value) in originals and value is originals[id(value)][0]:
-                replaced.append((module, name, value))
-                setattr(module, name, originals[id(value)][1])
-    try:
-        yield
-    finally:
-        for module, name, value in replaced:
-            setattr(module, name, value)

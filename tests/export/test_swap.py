@@ -300,7 +300,8 @@ def made(nets: Path, name: str) -> tuple[torch.nn.Module, dict[str, torch.Tensor
 
 def exported(module: torch.nn.Module, examples: dict[str, torch.Tensor]) -> bytes:
     names = (tuple(examples), ())
-    return dynamo.export_dynamo(module, examples, dynamic_axes(examples, (), {}), names, 20).SerializeToString()
+    program = dynamo.export_dynamo(module, examples, dynamic_axes(examples, (), {}), names, 20)
+    return program.model_proto.SerializeToString()
 
 
 def anatomy(module: torch.nn.Module) -> list[object]:
