@@ -122,12 +122,11 @@ def _decomposed(
         scores = torch.where(lower, scores, torch.finfo(scores.dtype).min)
     if attn_mask is None:
         return scores.softmax(-1) @ value
-    if attn_mask.dtype == torch.bool:
-        allowed = attn_mask
-        scores = torch.where(allowed, scores, torch.finfo(scores.dtype).min)
-    else:
+    allowed = attn_mask
+    if attn_mask.dtype != torch.bool:
         allowed = attn_mask > -torch.inf
-        scores = scores + attn_mask.clamp(min=torch.finfo(scores.dtype).min)
+        scores = scores + attn_mask
+    scores = torch.where(allowed, scores, torch.finfo(scores.dtype).min)
     made: Tensor = scores.softmax(-1) @ value
     return torch.where(allowed.any(-1, keepdim=True), made, 0.0)
 
