@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgekit.build.attention import for_importer
 from edgekit.build.flavour import Flavour, load_flavour
 from edgekit.build.watching import Layer, Watcher
 from edgekit.configs import BuildConfig
@@ -16,7 +17,7 @@ from edgekit.errors import BuildError, first_line
 from edgekit.files import check_apart, written_aside
 from edgekit.judge import plain_session
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
-from edgekit.rewrite.reading import graph_inputs, metadata, read_onnx_file
+from edgekit.rewrite.reading import OnnxFile, graph_inputs, metadata, read_onnx_file
 from edgekit.shapes import shape_ranges
 from edgekit.specs import ShapeRange
 from edgekit.targets import target
@@ -57,8 +58,10 @@ def build(
     with written_aside(out) as partial:
         found = read_onnx_file(source)
         ranges = shape_ranges(graph_inputs(found.model), config.shape, metadata(found.model, "ranges") or {})
-        on_cpu, model = kind.flavour == "ort", found.serialized
-        made = _built_for_cpu(source, model) if on_cpu else _built_by_tensorrt(model, ranges, config, progress)
+        if kind.flavour == "ort":
+            made = _built_for_cpu(source, found.serialized)
+        else:
+            made = _built_by_tensorrt(found, ranges, config, progress)
         partial.write_bytes(made.engine)
     report = BuildReport(
         path=out,
@@ -107,23 +110,28 @@ def _built_for_cpu(source: Path, engine: bytes) -> _Built:
     return _Built(memoryview(engine), onnxruntime.__version__)
 
 
-def _built_by_tensorrt(model: bytes, ranges: tuple[ShapeRange, ...], config: BuildConfig, progress: Progress) -> _Built:
+def _built_by_tensorrt(
+    found: OnnxFile, ranges: tuple[ShapeRange, ...], config: BuildConfig, progress: Progress
+) -> _Built:
     """Build, and let go of every TensorRT object before an error leaves.
 
     A traceback keeps the builder in its frames. TensorRT logs through Python while it holds a lock, and a garbage
     collection in there that ends an old builder waits for that same lock, forever.
     """
     try:
-        return _built_with_builder(model, ranges, config, progress)
+        flavour = load_flavour(target(config.target), config.compute_capability)
+        rewritten = for_importer(found.model, flavour.imports_attention)
+        model = rewritten.model.SerializeToString() if rewritten.modified else found.serialized
+        made = _built_with_builder(flavour, model, ranges, config, progress)
+        return replace(made, warnings=(*rewritten.notes, *made.warnings))
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)
         raise
 
 
 def _built_with_builder(
-    model: bytes, ranges: tuple[ShapeRange, ...], config: BuildConfig, progress: Progress
+    flavour: Flavour, model: bytes, ranges: tuple[ShapeRange, ...], config: BuildConfig, progress: Progress
 ) -> _Built:
-    flavour = load_flavour(target(config.target), config.compute_capability)
     trt = flavour.trt
     watcher = Watcher(trt, progress)
     builder = _builder(flavour, watcher)

@@ -23,6 +23,11 @@ class Flavour:
         """TensorRT-RTX builds without a GPU and takes compute capabilities instead."""
         return self.name == "tensorrt_rtx"
 
+    @property
+    def imports_attention(self) -> bool:
+        """Whether its ONNX parser knows Attention: RTX, and TensorRT since 10.14 (release notes)."""
+        return self.is_rtx or tuple(map(int, self.version.split(".")[:2])) >= (10, 14)
+
     def create_network(self, builder: Any) -> Any:
         """A strongly typed network: the precision is what the ONNX says (TensorRT 11 and RTX know nothing else)."""
         if self.is_rtx or not self.version.startswith("10."):
