@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgekit.build.attention import for_importer
+from edgekit.build.attention import for_importer, no_kernel
 from edgekit.build.flavour import Flavour, load_flavour
 from edgekit.build.watching import Layer, Watcher
 from edgekit.configs import BuildConfig
@@ -120,13 +120,32 @@ def _built_by_tensorrt(
     """
     try:
         flavour = load_flavour(target(config.target), config.compute_capability)
-        rewritten = for_importer(found.model, flavour.imports_attention)
-        model = rewritten.model.SerializeToString() if rewritten.modified else found.serialized
-        made = _built_with_builder(flavour, model, ranges, config, progress)
-        return replace(made, warnings=(*rewritten.notes, *made.warnings))
+        try:
+            reason = "" if flavour.imports_attention else "this TensorRT has no importer for it"
+            return _built_without(reason, flavour, found, ranges, config, progress)
+        except BuildError as error:
+            if not no_kernel(error):
+                raise
+            traceback.clear_frames(error.__traceback__)
+        return _built_without("TensorRT found no kernel for one", flavour, found, ranges, config, progress)
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)
         raise
+
+
+def _built_without(
+    attention_because: str,
+    flavour: Flavour,
+    found: OnnxFile,
+    ranges: tuple[ShapeRange, ...],
+    config: BuildConfig,
+    progress: Progress,
+) -> _Built:
+    """Build without the Attention nodes that are refused, or without any where there is a reason."""
+    rewritten = for_importer(found.model, attention_because)
+    model = rewritten.model.SerializeToString() if rewritten.modified else found.serialized
+    made = _built_with_builder(flavour, model, ranges, config, progress)
+    return replace(made, warnings=(*rewritten.notes, *made.warnings))
 
 
 def _built_with_builder(

@@ -21,8 +21,10 @@ class Architecture:
 
 
 _VISION, _RECURRENT = "edgekit.models.vision", "edgekit.models.recurrent"
+_LANGUAGE, _DETECTION = "edgekit.models.language", "edgekit.models.detection"
 _IMAGES, _SEQUENCES, _STEPS = "image classification", "sequence classification", "sequence tagging"
 _SERIES, _TOKENS = "forecasting", "language modelling"
+_HYBRIDS, _SEQ2SEQ, _TRANSLATION = "edgekit.models.hybrids", "edgekit.models.seq2seq", "translation"
 _RNN, _LSTM, _GRU = ({"cell": cell} for cell in ("rnn", "lstm", "gru"))
 _BIRNN, _BILSTM, _BIGRU = ({**preset, "bidirectional": True} for preset in (_RNN, _LSTM, _GRU))
 
@@ -54,4 +56,23 @@ ARCHITECTURES = {
     "rnn_language_model": Architecture("rnn", _TOKENS, f"{_RECURRENT}:language_model", _RNN),
     "lstm_language_model": Architecture("rnn", _TOKENS, f"{_RECURRENT}:language_model", _LSTM),
     "gru_language_model": Architecture("rnn", _TOKENS, f"{_RECURRENT}:language_model", _GRU),
+    "rnn_stream": Architecture("rnn", _STEPS, f"{_RECURRENT}:stream", _RNN),
+    "lstm_stream": Architecture("rnn", _STEPS, f"{_RECURRENT}:stream", _LSTM),
+    "gru_stream": Architecture("rnn", _STEPS, f"{_RECURRENT}:stream", _GRU),
+    "lstm_attention": Architecture("hybrid", _SEQUENCES, f"{_HYBRIDS}:lstm_attention"),
+    "cnn_lstm": Architecture("hybrid", "video classification", f"{_HYBRIDS}:cnn_lstm"),
+    "cnn_bigru_ctc": Architecture("hybrid", "speech recognition", f"{_HYBRIDS}:cnn_bigru_ctc"),
+    "seq2seq": Architecture("hybrid", _TRANSLATION, f"{_SEQ2SEQ}:seq2seq"),
+    "seq2seq_encoder": Architecture("hybrid", _TRANSLATION, f"{_SEQ2SEQ}:encoder"),
+    "seq2seq_decoder": Architecture("hybrid", _TRANSLATION, f"{_SEQ2SEQ}:decoder"),
+    "transformer_encoder": Architecture("transformer", _SEQUENCES, "edgekit.models.encoder:classifier"),
+    "bert_classifier": Architecture("transformer", "text classification", f"{_LANGUAGE}:bert_classifier"),
+    "gpt2": Architecture("transformer", _TOKENS, f"{_LANGUAGE}:gpt2"),
+    "gpt2_cached": Architecture("transformer", _TOKENS, f"{_LANGUAGE}:gpt2_cached"),
+    "lraspp_mobilenet_v3_large": Architecture(
+        "cnn", "segmentation", "edgekit.models.segmentation:lraspp_mobilenet_v3_large"
+    ),
+    "mtcnn_pnet": Architecture("cnn", "face detection", f"{_DETECTION}:mtcnn_pnet"),
+    "mtcnn_rnet": Architecture("cnn", "face detection", f"{_DETECTION}:mtcnn_rnet"),
+    "mtcnn_onet": Architecture("cnn", "face detection", f"{_DETECTION}:mtcnn_onet"),
 }

@@ -1,11 +1,13 @@
 """RNN, LSTM and GRU networks, untrained until `--weights` is given, over sequences of any length.
 
 x is float32 [N,T,I], lengths int64 [N] says how many steps of each sample are real, 1..T; what follows is not seen.
+The streaming forms take a series as it comes, a step or a chunk a call; h and c are [layers,N,H], zeros at its start.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,9 +36,14 @@ class RecurrentConfig:
     def __post_init__(self) -> None:
         if self.cell not in _CELLS:
             raise UsageError(f"cell: expected one of {', '.join(_CELLS)}, found {self.cell!r}")
-        for name in ("layers", "input_size", "hidden_size", "classes", "horizon", "vocabulary"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}: expected 1 or more, found {getattr(self, name)}")
+        sizes_from_one(self)
+
+
+def sizes_from_one(config: object) -> None:
+    """Raise UsageError where a whole number of a config is below 1: each of them is a size or a count."""
+    for name, value in vars(config).items():
+        if type(value) is int and value < 1:
+            raise UsageError(f"{name}: expected 1 or more, found {value}")
 
 
 class _Steps(nn.Module):
@@ -119,6 +126,32 @@ class LanguageModel(nn.Module):
         return self.head(self.steps(self.embedding(tokens), None)[0])  # type: ignore[no-any-return]
 
 
+class Stream(_Headed):
+    """x [N,T,I], h [layers,N,H] -> logits [N,T,C], the next h; of an RNN or GRU.
+
+    Weights have the names of `Tagger`, so that a tagger in one direction is trained on whole series and streams here.
+    """
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        if config.bidirectional:
+            raise UsageError("expected a stream in one direction, found bidirectional: the future has not come yet")
+        super().__init__(config, config.input_size, config.classes)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """The steps that have come, from where the last call left off."""
+        steps, h = self.steps.layers(x, h)
+        return self.head(steps), h
+
+
+class CellStream(Stream):
+    """x [N,T,I], h [layers,N,H], c [layers,N,H] -> logits [N,T,C], the next h, the next c; of an LSTM."""
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        """The steps that have come, from where the last call left off."""
+        steps, (h, c) = self.steps.layers(x, (h, c))
+        return self.head(steps), h, c
+
+
 def classifier(config: RecurrentConfig) -> Network:
     """Sequence classification: spoken commands, gestures, faults of a motor."""
     return _with_lengths(Classifier, config)
@@ -140,17 +173,34 @@ def language_model(config: RecurrentConfig) -> Network:
     return _network(LanguageModel, config, {"tokens": tokens}, "logits")
 
 
+def stream(config: RecurrentConfig) -> Network:
+    """A class for every step of a series that does not end: a microphone, a motor's current."""
+    names = ("h", "c") if config.cell == "lstm" else ("h",)
+    generator = torch.Generator().manual_seed(1)
+    # A state's values lie within -1..1.
+    states = {name: torch.rand(config.layers, 2, config.hidden_size, generator=generator) * 2 - 1 for name in names}
+    kind = CellStream if config.cell == "lstm" else Stream
+    examples = {"x": _series(config, steps=4), **states}
+    network = untrained(lambda: kind(config), examples, ("logits", *(f"{name}_out" for name in names)))
+    # Tuned for what a stream brings most often: one step.
+    return replace(network, axes={name: {1: "batch"} for name in names}, ranges={"time": (1, 1, 64)})
+
+
+def untrained(make: Callable[[], nn.Module], examples: dict[str, Tensor], outputs: tuple[str, ...]) -> Network:
+    """What `make` returns, with seeded weights, so that two exports of the untrained network are the same file."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = make()
+    return Network(module, examples, outputs=outputs, examples_are="seeded noise", trained=False)
+
+
 def _with_lengths(kind: type[nn.Module], config: RecurrentConfig) -> Network:
     return _network(kind, config, {"x": _series(config), "lengths": torch.tensor([16, 9])}, "logits")
 
 
-def _series(config: RecurrentConfig) -> Tensor:
-    return torch.randn(2, 16, config.input_size, generator=torch.Generator().manual_seed(0))
+def _series(config: RecurrentConfig, steps: int = 16) -> Tensor:
+    return torch.randn(2, steps, config.input_size, generator=torch.Generator().manual_seed(0))
 
 
 def _network(kind: type[nn.Module], config: RecurrentConfig, examples: dict[str, Tensor], output: str) -> Network:
-    # Seeded, so that two exports of the untrained network are the same file.
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        module = kind(config)
-    return Network(module, examples, outputs=(output,), examples_are="seeded noise", trained=False)
+    return untrained(lambda: kind(config), examples, (output,))

@@ -128,10 +128,16 @@ def _size(shape: Dims | None, axis: int) -> int:
 
 
 def _known_values(model: onnx.ModelProto) -> Callable[[str], tuple[int, Dims | None]]:
-    """Element type and shape by name, as shape inference finds them."""
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    """Element type and shape by name, as shape inference finds them.
+
+    Without the types that the file notes for inner values: after a cast to FP16 they may be stale, and inference fails.
+    """
+    bare = onnx.ModelProto.FromString(model.SerializeToString())
+    del bare.graph.value_info[:]
+    graph = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
     values = {value.name: value.type.tensor_type for value in (*graph.input, *graph.output, *graph.value_info)}
     tensors = {tensor.name: tensor for tensor in graph.initializer}
+    told = {value.name: value.type.tensor_type.shape.dim for value in model.graph.value_info}
 
     def known(name: str) -> tuple[int, Dims | None]:
         if name in tensors:
@@ -139,8 +145,13 @@ def _known_values(model: onnx.ModelProto) -> Callable[[str], tuple[int, Dims | N
         kind = values.get(name)
         if kind is None:
             return 0, None
-        dims = tuple(_dim(dim) for dim in kind.shape.dim) if kind.HasField("shape") else None
-        return kind.elem_type, dims
+        if not kind.HasField("shape"):
+            return kind.elem_type, None
+        inferred = tuple(_dim(dim) for dim in kind.shape.dim)
+        sizes = told.get(name, kind.shape.dim)
+        if len(sizes) == len(inferred):  # a size that the exporter knew, behind a Reshape that hides it
+            inferred = tuple(dim.dim_value or size for size, dim in zip(inferred, sizes, strict=True))
+        return kind.elem_type, inferred
 
     return known
 

@@ -23,13 +23,14 @@ HALF, SINGLE, BRAIN = TensorProto.FLOAT16, TensorProto.FLOAT, TensorProto.BFLOAT
 
 
 def model(dtype: int = HALF, size: int = 64, **form: Any) -> onnx.ModelProto:
-    """q [n,4,t,size], k and v [n,g,s,size]; `mask` is a rank of a boolean mask, `past` adds a cache."""
-    heads, value_size = form.pop("kv_heads", 4), form.pop("value_size", size)
-    shapes = {"q": ["n", 4, "t", size], "k": ["n", heads, "s", size], "v": ["n", heads, "s", value_size]}
+    """q [n,h,t,size], k and v [n,g,s,size]; `mask` is a rank of a boolean mask, `past` adds a cache."""
+    all_heads = form.pop("heads", 4)
+    heads, value_size = form.pop("kv_heads", all_heads), form.pop("value_size", size)
+    shapes = {"q": ["n", all_heads, "t", size], "k": ["n", heads, "s", size], "v": ["n", heads, "s", value_size]}
     names, outputs = ["q", "k", "v", "", "", ""], ["y"]
     if form.pop("three_axes", False):
         shapes = {name: [*shape[::2], shape[1] * shape[3]] for name, shape in shapes.items()}
-        form |= {"q_num_heads": 4, "kv_num_heads": heads}
+        form |= {"q_num_heads": all_heads, "kv_num_heads": heads}
     if mask := form.pop("mask", 0):
         shapes["mask"], names[3] = ["n", 1, "t", "all"][4 - mask :], "mask"
     if form.pop("past", False):
@@ -76,6 +77,7 @@ KEPT = {
     "causal": {"is_causal": 1},
     "scaled": {"scale": 0.3},
     "grouped": {"kv_heads": 2},
+    "one_head": {"heads": 1, "is_causal": 1},
     "one_key_head": {"kv_heads": 1, "is_causal": 1},
     "three_axes": {"three_axes": True, "kv_heads": 2},
     "mask_2": {"mask": 2},
@@ -88,6 +90,8 @@ DECOMPOSED = {
     "too_large": ({"size": 264}, "head size 264 is outside of 9 to 256"),
     "cache": ({"past": True}, "a cache inside the node"),
     "causal_mask": ({"is_causal": 1, "mask": 4}, "a mask beside is_causal"),
+    "odd_head_mask": ({"size": 12, "mask": 4}, "a boolean mask with head size 12, no multiple of 8"),
+    "one_head_mask": ({"heads": 1, "mask": 4}, "a single head with a mask"),
     "softcap": ({"softcap": 20.0}, "a softcap, a window"),
     "value_size": ({"value_size": 32}, "values of size 32 beside keys of 64"),
     "scores": ({"scores": True}, "another output than the result"),
@@ -109,8 +113,16 @@ def test_what_is_decomposed_builds_and_would_be_refused_otherwise(name, tmp_path
     assert report.warnings[0].startswith("1 of 1 Attention nodes decomposed: ")
     assert says in report.warnings[0]
     monkeypatch.setattr(attention, "why_decomposed", lambda item: "")
+    monkeypatch.setattr("edgekit.build.no_kernel", lambda error: False)
     with pytest.raises(BuildError):
         built(model(**form), tmp_path)
+
+
+def test_where_there_is_no_kernel_after_all_the_build_goes_on_without(tmp_path, monkeypatch):
+    """As though the rule had not known of small heads: the first build fails, the second succeeds."""
+    monkeypatch.setattr(attention, "why_decomposed", lambda item: "")
+    report = built(model(size=8), tmp_path)
+    assert report.warnings[0] == "1 of 1 Attention nodes decomposed: TensorRT found no kernel for one"
 
 
 def test_a_decomposed_cache_is_fused_all_the_same(tmp_path):
@@ -118,9 +130,9 @@ def test_a_decomposed_cache_is_fused_all_the_same(tmp_path):
 
 
 def test_without_an_importer_all_are_decomposed():
-    done = for_importer(model(), imports_attention=False)
+    done = for_importer(model(), "this TensorRT has no importer for it")
     assert done.notes == ("1 of 1 Attention nodes decomposed: this TensorRT has no importer for it",)
-    kept = for_importer(model(), imports_attention=True)
+    kept = for_importer(model(), "")
     assert (kept.modified, kept.notes) == (False, ())
 
 
