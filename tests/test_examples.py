@@ -38,8 +38,10 @@ def run(command: str, folder: Path) -> str:
 
 
 def test_the_readmes_commands(tmp_path):
-    users_module = next(block for block in blocks("README.md", "python") if block.startswith("# my.py"))
-    (tmp_path / "my.py").write_text(users_module)
+    modules = [block for block in blocks("README.md", "python") if re.match(r"# \w+\.py\n", block)]
+    assert len(modules) == 2
+    for module in modules:
+        (tmp_path / module.split("\n")[0].removeprefix("# ")).write_text(module)
     made = {command: run(command, tmp_path) for command in commands("README.md") if not command.startswith("make ")}
     assert len(made) >= 10
     verdict = "PASS (ort, cpu); engine rtx sm80,sm86,sm89,sm120,sm121: built, not run"

@@ -21,6 +21,7 @@ from edgekit.export.source import load_network  # noqa: E402
 from edgekit.models import ARCHITECTURES  # noqa: E402
 from edgekit.quantize import quantize  # noqa: E402
 from tests.export.cases import CASES, TINY  # noqa: E402
+from tests.export.table import table  # noqa: E402
 
 QUICK = ("bilstm_tagger", "rnn_forecaster")
 
@@ -31,6 +32,10 @@ def marked(names: Iterable[str]) -> list:
 
 def test_every_architecture_has_its_case():
     assert set(CASES) == set(ARCHITECTURES)
+
+
+def test_the_readmes_table_is_what_is_tested():
+    assert table() in (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def compare(name: str, settings: tuple[str, ...], path: Path) -> None:
