@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Imports run one way: a room may import from floors below it, and from its own floor unless it is a stage.
 FLOORS = (
     ("errors",),
-    ("files", "specs", "configs", "recipe", "targets", "resources", "reports", "budget", "shapes", "usercode"),
+    ("files", "specs", "configs", "recipe", "targets", "resources", "reports", "budget", "shapes", "usercode", "quiet"),
     ("bundle", "preprocess", "postprocess"),
     ("data", "metrics", "judge", "rewrite", "plugins", "reference", "models", "latency", "device", "runtime"),
     ("export", "quantize", "build", "validate"),

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import re
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,6 +13,7 @@ from edgekit.export.axes import Axes
 from edgekit.export.nesting import leaves
 from edgekit.export.recurrent import TRANSLATIONS
 from edgekit.export.swap import exportable
+from edgekit.quiet import quiet
 
 # "tracing inferred a static shape of 4 for dimension inputs['x'].shape[1]"
 _LEGACY = "--allow-legacy, which tries torch's older exporter"
@@ -56,7 +52,7 @@ def export_dynamo(
             _LEGACY,
         )
     try:
-        with silence(), plain_attention(module, opset >= FUSED), exportable(module) as ready:
+        with quiet(), plain_attention(module, opset >= FUSED), exportable(module) as ready:
             program = torch.onnx.export(
                 ready,
                 (),
@@ -100,17 +96,3 @@ def _innermost(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-@contextlib.contextmanager
-def silence() -> Iterator[None]:
-    """torch prints, logs and warns of its own internals, in pages; errors still arrive as exceptions."""
-    disabled = logging.root.manager.disable
-    aside = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(aside), contextlib.redirect_stderr(aside):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logging.disable(disabled)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from typing import Any
 
 import onnx
@@ -11,7 +10,8 @@ import torch
 
 from edgekit.errors import ExportError
 from edgekit.export.axes import Axes
-from edgekit.export.dynamo import reason, silence
+from edgekit.export.dynamo import reason
+from edgekit.quiet import quiet
 
 
 def export_legacy(
@@ -27,7 +27,7 @@ def export_legacy(
     """
     written: Any = io.BytesIO()
     try:
-        with silence(), warnings.catch_warnings():
+        with quiet():
             torch.onnx.export(
                 module,
                 tuple(examples.values()) if isinstance(module, torch.jit.ScriptModule) else (),

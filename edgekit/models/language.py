@@ -7,11 +7,7 @@ Shapes: N batch, T tokens, P tokens in the cache, h heads, D head size, C classe
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +16,7 @@ from torch import Tensor, nn
 
 from edgekit.errors import ModelError, UsageError
 from edgekit.models.network import Network
+from edgekit.quiet import quiet
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class _Pretrained(nn.Module):
         The names are transformers' own, with or without the `network.` of this module. Raises RuntimeError unless
         every weight is there, with its shape, and no other. Returns what was found missing, unexpected, mismatched.
         """
-        with _quiet():
+        with quiet():
             loaded, found = type(self.network).from_pretrained(
                 None,
                 config=self.network.config,
@@ -209,7 +206,7 @@ def _said(key: Any) -> str:
 
 def _seeded(make: Callable[[Any], nn.Module]) -> nn.Module:
     """Seeded, so that two exports of the untrained network are the same file."""
-    with _quiet(), torch.random.fork_rng():
+    with quiet(), torch.random.fork_rng():
         try:
             import transformers
         except ImportError as error:
@@ -226,16 +223,3 @@ def _tokens(config: _Sizes, length: int) -> Tensor:
 
 def _network(module: nn.Module, examples: dict[str, Tensor], outputs: tuple[str, ...], **rest: Any) -> Network:
     return Network(module, examples, outputs=outputs, examples_are="seeded noise", trained=False, **rest)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers draws progress bars, logs and warns as it imports and loads; errors still arrive as exceptions."""
-    disabled = logging.root.manager.disable
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logging.disable(disabled)

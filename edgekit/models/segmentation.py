@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from edgekit.models.network import Network
-from edgekit.models.vision import _awaken
+from edgekit.models.vision import awaken
 
 _EDGE = (32, 512, 1024)
 
@@ -37,7 +37,7 @@ def lraspp_mobilenet_v3_large() -> Network:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         made = torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None)
-        _awaken(made)
+        awaken(made)
     noise = torch.randn(2, 3, 96, 128, generator=torch.Generator().manual_seed(0))
     return Network(
         Segmenter(made),

@@ -65,11 +65,11 @@ def _network(make: Any) -> Network:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = make()
-        _awaken(module)
+        awaken(module)
     return imagenet_classifier(module, "x", trained=False)
 
 
-def _awaken(module: nn.Module) -> None:
+def awaken(module: nn.Module) -> None:
     """Make the untrained network say something, or every comparison with it proves nothing.
 
     torchvision starts a ViT's head at zero, and its depthwise convolutions as if each output read all channels, so that
