@@ -46,5 +46,6 @@ def _list(output: Output) -> None:
 
     rows = [{"name": name, "family": item.family, "task": item.task} for name, item in ARCHITECTURES.items()]
     output.report({"architectures": rows})
+    name, family = (max(len(row[key]) for row in rows) + 2 for key in ("name", "family"))
     for row in rows:
-        output.say(f"{row['name']:<22}{row['family']:<8}{row['task']}")
+        output.say(f"{row['name']:<{name}}{row['family']:<{family}}{row['task']}")
