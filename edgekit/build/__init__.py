@@ -113,24 +113,15 @@ def _built_for_cpu(source: Path, engine: bytes) -> _Built:
 def _built_by_tensorrt(
     found: OnnxFile, ranges: tuple[ShapeRange, ...], config: BuildConfig, progress: Progress
 ) -> _Built:
-    """Build, and let go of every TensorRT object before an error leaves.
-
-    A traceback keeps the builder in its frames. TensorRT logs through Python while it holds a lock, and a garbage
-    collection in there that ends an old builder waits for that same lock, forever.
-    """
+    """Build with the Attention nodes that the importer takes; where there is no kernel for one after all, without."""
+    flavour = load_flavour(target(config.target), config.compute_capability)
+    reason = "" if flavour.imports_attention else "this TensorRT has no importer for it"
     try:
-        flavour = load_flavour(target(config.target), config.compute_capability)
-        try:
-            reason = "" if flavour.imports_attention else "this TensorRT has no importer for it"
-            return _built_without(reason, flavour, found, ranges, config, progress)
-        except BuildError as error:
-            if not no_kernel(error):
-                raise
-            traceback.clear_frames(error.__traceback__)
-        return _built_without("TensorRT found no kernel for one", flavour, found, ranges, config, progress)
-    except BaseException as error:
-        traceback.clear_frames(error.__traceback__)
-        raise
+        return _built_without(reason, flavour, found, ranges, config, progress)
+    except BuildError as error:
+        if not no_kernel(error):
+            raise
+    return _built_without("TensorRT found no kernel for one", flavour, found, ranges, config, progress)
 
 
 def _built_without(
@@ -141,10 +132,19 @@ def _built_without(
     config: BuildConfig,
     progress: Progress,
 ) -> _Built:
-    """Build without the Attention nodes that are refused, or without any where there is a reason."""
+    """Build without the Attention nodes that are refused, or without any where there is a reason.
+
+    Let go of every TensorRT object before an error leaves: a traceback keeps the builder in its frames. TensorRT logs
+    through Python while it holds a lock, and a garbage collection in there that ends an old builder waits for that same
+    lock, forever.
+    """
     rewritten = for_importer(found.model, attention_because)
     model = rewritten.model.SerializeToString() if rewritten.modified else found.serialized
-    made = _built_with_builder(flavour, model, ranges, config, progress)
+    try:
+        made = _built_with_builder(flavour, model, ranges, config, progress)
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
     return replace(made, warnings=(*rewritten.notes, *made.warnings))
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
+
+from edgekit.judge import plain_session
 
 # Values fetched from onnxruntime at once: all of them could be gigabytes.
 _AT_ONCE = 64
@@ -74,10 +75,7 @@ def _onnx_values(model: onnx.ModelProto, names: list[str], feeds: dict[str, torc
     """Run a copy of the model whose outputs are `names`, unoptimised: an optimiser would fuse them away."""
     del model.graph.output[:]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = plain_session(model.SerializeToString())
     return list(session.run(names, {name: value.numpy() for name, value in feeds.items()}))
 
 

@@ -15,8 +15,8 @@ from edgekit.export.recurrent import TRANSLATIONS
 from edgekit.export.swap import exportable
 from edgekit.quiet import quiet
 
-# "tracing inferred a static shape of 4 for dimension inputs['x'].shape[1]"
 _LEGACY = "--allow-legacy, which tries torch's older exporter"
+# "tracing inferred a static shape of 4 for dimension inputs['x'].shape[1]"
 _FIXED = re.compile(r"static shape of \d+ for dimension inputs\['([^']+)'\]\.shape\[(\d+)\]")
 
 
@@ -73,7 +73,7 @@ def export_dynamo(
             raise ExportError(ours.problem, ours.next_step) from error  # anew: an error is not its own cause
         raise ExportError(
             f"torch could not export {type(module).__name__}: {reason(error)}",
-            "--allow-legacy tries its older exporter",
+            _LEGACY,
         ) from error
     if program is None:
         raise ExportError(f"expected a program from torch for {type(module).__name__}, found none")

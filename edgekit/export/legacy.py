@@ -26,13 +26,15 @@ def export_legacy(
     A trace follows one way through the code, and may fix what it saw: parity at other sizes is what tells.
     """
     written: Any = io.BytesIO()
+    # A ScriptModule takes its arguments by position only.
+    scripted = isinstance(module, torch.jit.ScriptModule)
     try:
         with quiet():
             torch.onnx.export(
                 module,
-                tuple(examples.values()) if isinstance(module, torch.jit.ScriptModule) else (),
+                tuple(examples.values()) if scripted else (),
                 written,
-                kwargs=None if isinstance(module, torch.jit.ScriptModule) else examples,
+                kwargs=None if scripted else examples,
                 dynamic_axes=dict(zip(names[0], axes.values(), strict=True)),
                 input_names=list(names[0]),
                 output_names=list(names[1]),

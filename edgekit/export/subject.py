@@ -27,6 +27,11 @@ class Subject:
     attention: bool
     ranges: dict[str, tuple[int, int, int]]
 
+    @property
+    def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The ONNX names of inputs and outputs."""
+        return self.inputs, self.outputs
+
     def sizes(self) -> dict[str, int]:
         """The example's size of every open dimension."""
         return {dim: self.examples[name].shape[axis] for name, dims in self.axes.items() for axis, dim in dims.items()}

@@ -34,7 +34,6 @@ def translate(subject: Subject, config: ExportConfig) -> Translation:
     Raises ExportError when both ways fail, an axis does not stay open, or the opset is not the one that was asked for.
     """
     opset = choose_opset(config, subject.attention)
-    names = subject.inputs, subject.outputs
     try:
         program, warnings = _by_dynamo(subject, config, opset)
         made = Translation(program.model_proto, opset, "dynamo", program, tuple(warnings))
@@ -43,7 +42,7 @@ def translate(subject: Subject, config: ExportConfig) -> Translation:
             raise
         # The older exporter knows none of the newer opsets.
         opset = min(opset, 20)
-        proto = export_legacy(subject.module, subject.examples, subject.axes, names, opset)
+        proto = export_legacy(subject.module, subject.examples, subject.axes, subject.names, opset)
         made = Translation(proto, opset, "legacy", None, (f"exported by torch's older exporter: {error.problem}",))
     _check_opset(made.proto, opset)
     _check_open(made.proto, subject)
@@ -57,8 +56,7 @@ def _by_dynamo(subject: Subject, config: ExportConfig, opset: int) -> tuple[Any,
     warnings: list[str] = []
     while True:
         try:
-            names = subject.inputs, subject.outputs
-            return export_dynamo(subject.module, subject.examples, subject.axes, names, opset), warnings
+            return export_dynamo(subject.module, subject.examples, subject.axes, subject.names, opset), warnings
         except ExportError as error:
             fixed = axes_found_fixed(error) & guessed
             if not fixed:

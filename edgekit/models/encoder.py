@@ -10,14 +10,14 @@ of each sample are real, 1..T; what follows is not seen.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from edgekit.errors import UsageError
-from edgekit.models.network import Network
-from edgekit.models.recurrent import sizes_from_one, untrained
+from edgekit.models.network import Network, untrained
+from edgekit.models.sizes import check_heads, sizes_from_one, up_to
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,7 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         sizes_from_one(self)
-        if self.hidden_size % self.heads:
-            raise UsageError(f"heads: expected a divisor of hidden_size {self.hidden_size}, found {self.heads}")
+        check_heads(self.heads, self.hidden_size, f"hidden_size {self.hidden_size}")
         if self.hidden_size % 2:
             raise UsageError(f"hidden_size: expected an even number, a sine and a cosine, found {self.hidden_size}")
         if self.longest < 2:
@@ -86,5 +85,4 @@ def classifier(config: EncoderConfig) -> Network:
     length = min(16, config.longest)
     x = torch.randn(2, length, config.input_size, generator=torch.Generator().manual_seed(0))
     examples = {"x": x, "lengths": torch.tensor([length, max(1, length - 7)])}
-    network = untrained(lambda: EncoderClassifier(config), examples, ("logits",))
-    return replace(network, ranges={"time": (1, min(128, config.longest), config.longest)})
+    return untrained(lambda: EncoderClassifier(config), examples, ("logits",), ranges={"time": up_to(config.longest)})

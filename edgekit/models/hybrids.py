@@ -10,7 +10,7 @@ size, V vocabulary. lengths int64 [N] says how many steps of each sample are rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from edgekit.errors import UsageError
-from edgekit.models.network import Network
-from edgekit.models.recurrent import sizes_from_one, untrained
+from edgekit.models.network import Network, untrained
+from edgekit.models.sizes import check_heads, sizes_from_one
 
 # Far below any score, and a number of half precision.
 _NEVER = -6e4
@@ -52,8 +52,7 @@ class SpeechConfig:
 
     def __post_init__(self) -> None:
         sizes_from_one(self)
-        if 2 * self.hidden_size % self.heads:
-            raise UsageError(f"heads: expected a divisor of 2 * hidden_size {self.hidden_size}, found {self.heads}")
+        check_heads(self.heads, 2 * self.hidden_size, f"2 * hidden_size {self.hidden_size}")
         if self.vocabulary < 2:
             raise UsageError("vocabulary: expected 2 or more, the blank and a letter, found 1")
 
@@ -158,17 +157,17 @@ class PooledClassifier(nn.Module):
 def cnn_lstm(config: VideoConfig) -> Network:
     """What is done in a film: a gesture, a fall, a part that is put in its place."""
     frames = torch.randn(2, 8, 3, config.image_size, config.image_size, generator=torch.Generator().manual_seed(0))
-    network = untrained(lambda: VideoClassifier(config), {"frames": frames}, ("logits",))
-    return replace(network, axes={"frames": {0: "batch", 1: "time"}}, ranges={"time": (1, 8, 64)})
+    axes, ranges = {"frames": {0: "batch", 1: "time"}}, {"time": (1, 8, 64)}
+    return untrained(lambda: VideoClassifier(config), {"frames": frames}, ("logits",), axes=axes, ranges=ranges)
 
 
 def cnn_bigru_ctc(config: SpeechConfig) -> Network:
     """What is said: letters from mel bands, to be decoded by CTC."""
     mel = torch.randn(2, 50, config.mels, generator=torch.Generator().manual_seed(0))
     examples = {"mel": mel, "lengths": torch.tensor([50, 31])}
-    network = untrained(lambda: SpeechRecognizer(config), examples, ("log_probabilities", "steps"))
     # 50 ms to 30 s of the usual 100 frames a second, tuned for 4 s.
-    return replace(network, ranges={"time": (5, 400, 3000)})
+    ranges = {"time": (5, 400, 3000)}
+    return untrained(lambda: SpeechRecognizer(config), examples, ("log_probabilities", "steps"), ranges=ranges)
 
 
 def lstm_attention(config: PooledConfig) -> Network:

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgekit.errors import ModelError, UsageError
-from edgekit.models.network import Network
+from edgekit.errors import ModelError
+from edgekit.models.network import Network, untrained
+from edgekit.models.sizes import check_heads, sizes_from_one, up_to
 from edgekit.quiet import quiet
 
 
@@ -30,12 +31,8 @@ class _Sizes:
     vocabulary: int = 30522
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            least = 16 if name == "positions" else 1
-            if value < least:
-                raise UsageError(f"{name}: expected {least} or more, found {value}")
-        if self.hidden_size % self.heads:
-            raise UsageError(f"heads: expected a divisor of hidden_size {self.hidden_size}, found {self.heads}")
+        sizes_from_one(self, positions=16)
+        check_heads(self.heads, self.hidden_size, f"hidden_size {self.hidden_size}")
 
 
 @dataclass(frozen=True)
@@ -142,14 +139,15 @@ def bert_classifier(config: BertSizes) -> Network:
 
     mask = (torch.arange(16) < torch.tensor([[16], [11]])).to(torch.int64)
     examples = {"tokens": _tokens(config, 16), "mask": mask}
-    longest = (1, min(128, config.positions), config.positions)
-    return _network(BertClassifier(_seeded(make)), examples, ("logits",), ranges={"time": longest})
+    return untrained(
+        lambda: BertClassifier(_made(make)), examples, ("logits",), ranges={"time": up_to(config.positions)}
+    )
 
 
 def gpt2(config: Gpt2Sizes) -> Network:
     """GPT-2 over a whole text at once: to score a text, or as the oracle of `gpt2_cached`."""
-    longest = (1, min(128, config.positions), config.positions)
-    return _network(Gpt2(_gpt2(config)), {"tokens": _tokens(config, 16)}, ("logits",), ranges={"time": longest})
+    examples = {"tokens": _tokens(config, 16)}
+    return untrained(lambda: Gpt2(_gpt2(config)), examples, ("logits",), ranges={"time": up_to(config.positions)})
 
 
 def gpt2_cached(config: Gpt2Sizes) -> Network:
@@ -157,16 +155,13 @@ def gpt2_cached(config: Gpt2Sizes) -> Network:
     shape = (2, config.heads, 5, config.hidden_size // config.heads)
     generator = torch.Generator().manual_seed(0)
     names = cache_names("past", config.layers)
-    return _network(
-        Gpt2Cached(_gpt2(config)),
+    return untrained(
+        lambda: Gpt2Cached(_gpt2(config)),
         {"tokens": _tokens(config, 3)} | {name: torch.randn(shape, generator=generator) for name in names},
         ("logits", *cache_names("present", config.layers)),
         axes={name: {0: "batch", 2: "past"} for name in names},
         # An engine's axes start at 1: the first call of a text, with an empty cache, is for onnxruntime alone.
-        ranges={
-            "time": (1, 1, config.positions),
-            "past": (1, min(128, config.positions - 1), config.positions - 1),
-        },
+        ranges={"time": (1, 1, config.positions), "past": up_to(config.positions - 1)},
     )
 
 
@@ -196,7 +191,7 @@ def _gpt2(config: Gpt2Sizes) -> Any:
             )
         )
 
-    return _seeded(make)
+    return _made(make)
 
 
 def _said(key: Any) -> str:
@@ -204,22 +199,17 @@ def _said(key: Any) -> str:
     return key if isinstance(key, str) else f"{key[0]} {list(key[1])} for {list(key[2])}"
 
 
-def _seeded(make: Callable[[Any], nn.Module]) -> nn.Module:
-    """Seeded, so that two exports of the untrained network are the same file."""
-    with quiet(), torch.random.fork_rng():
+def _made(make: Callable[[Any], nn.Module]) -> nn.Module:
+    """What `make` builds with transformers; ModelError without the package."""
+    with quiet():
         try:
             import transformers
         except ImportError as error:
             raise ModelError(
                 f"expected the package transformers, found none: {error}", "pip install 'edgekit[export]'"
             ) from error
-        torch.manual_seed(0)
         return make(transformers)
 
 
 def _tokens(config: _Sizes, length: int) -> Tensor:
     return torch.randint(config.vocabulary, (2, length), generator=torch.Generator().manual_seed(0))
-
-
-def _network(module: nn.Module, examples: dict[str, Tensor], outputs: tuple[str, ...], **rest: Any) -> Network:
-    return Network(module, examples, outputs=outputs, examples_are="seeded noise", trained=False, **rest)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -25,6 +27,20 @@ class Network:
     trained: bool = True
     axes: dict[str, dict[int, str]] = field(default_factory=dict)
     ranges: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+
+def seeded(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """What `make` returns, with seeded weights, so that two exports of the untrained network are the same file."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return make()
+
+
+def untrained(
+    make: Callable[[], torch.nn.Module], examples: dict[str, torch.Tensor], outputs: tuple[str, ...], **rest: Any
+) -> Network:
+    """The seeded network that `make` returns, with examples that are noise, and every report says so."""
+    return Network(seeded(make), examples, outputs=outputs, examples_are="seeded noise", trained=False, **rest)
 
 
 def imagenet_classifier(module: torch.nn.Module, argument: str, *, trained: bool) -> Network:

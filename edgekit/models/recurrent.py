@@ -6,8 +6,7 @@ The streaming forms take a series as it comes, a step or a chunk a call; h and c
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from edgekit.errors import UsageError
-from edgekit.models.network import Network
+from edgekit.models.network import Network, untrained
+from edgekit.models.sizes import sizes_from_one
 
 _CELLS: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -37,13 +37,6 @@ class RecurrentConfig:
         if self.cell not in _CELLS:
             raise UsageError(f"cell: expected one of {', '.join(_CELLS)}, found {self.cell!r}")
         sizes_from_one(self)
-
-
-def sizes_from_one(config: object) -> None:
-    """Raise UsageError where a whole number of a config is below 1: each of them is a size or a count."""
-    for name, value in vars(config).items():
-        if type(value) is int and value < 1:
-            raise UsageError(f"{name}: expected 1 or more, found {value}")
 
 
 class _Steps(nn.Module):
@@ -181,17 +174,13 @@ def stream(config: RecurrentConfig) -> Network:
     states = {name: torch.rand(config.layers, 2, config.hidden_size, generator=generator) * 2 - 1 for name in names}
     kind = CellStream if config.cell == "lstm" else Stream
     examples = {"x": _series(config, steps=4), **states}
-    network = untrained(lambda: kind(config), examples, ("logits", *(f"{name}_out" for name in names)))
-    # Tuned for what a stream brings most often: one step.
-    return replace(network, axes={name: {1: "batch"} for name in names}, ranges={"time": (1, 1, 64)})
-
-
-def untrained(make: Callable[[], nn.Module], examples: dict[str, Tensor], outputs: tuple[str, ...]) -> Network:
-    """What `make` returns, with seeded weights, so that two exports of the untrained network are the same file."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        module = make()
-    return Network(module, examples, outputs=outputs, examples_are="seeded noise", trained=False)
+    return untrained(
+        lambda: kind(config),
+        examples,
+        ("logits", *(f"{name}_out" for name in names)),
+        axes={name: {1: "batch"} for name in names},
+        ranges={"time": (1, 1, 64)},  # tuned for what a stream brings most often: one step
+    )
 
 
 def _with_lengths(kind: type[nn.Module], config: RecurrentConfig) -> Network:

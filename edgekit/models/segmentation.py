@@ -9,7 +9,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from edgekit.models.network import Network
+from edgekit.models.network import Network, untrained
 from edgekit.models.vision import awaken
 
 _EDGE = (32, 512, 1024)
@@ -33,18 +33,17 @@ class Segmenter(nn.Module):
 
 def lraspp_mobilenet_v3_large() -> Network:
     """Lite R-ASPP over MobileNetV3-Large (Howard et al. 2019), 21 classes as in Pascal VOC, pictures of any size."""
-    # Seeded, so that two exports of the untrained network are the same file.
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        made = torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None)
-        awaken(made)
     noise = torch.randn(2, 3, 96, 128, generator=torch.Generator().manual_seed(0))
-    return Network(
-        Segmenter(made),
+    return untrained(
+        _segmenter,
         {"image": noise},
-        outputs=("logits",),
-        examples_are="seeded noise",
-        trained=False,
+        ("logits",),
         axes={"image": {0: "batch", 2: "height", 3: "width"}},
         ranges={"height": _EDGE, "width": _EDGE},
     )
+
+
+def _segmenter() -> Segmenter:
+    made = torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None)
+    awaken(made)
+    return Segmenter(made)

@@ -14,16 +14,15 @@ lengths int64 [N] says how many tokens of each source are real, 1..S; what follo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from edgekit.errors import UsageError
-from edgekit.models.network import Network
-from edgekit.models.recurrent import sizes_from_one, untrained
+from edgekit.models.network import Network, untrained
+from edgekit.models.sizes import check_heads, sizes_from_one
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,7 @@ class Seq2SeqConfig:
 
     def __post_init__(self) -> None:
         sizes_from_one(self)
-        if self.hidden_size % self.heads:
-            raise UsageError(f"heads: expected a divisor of hidden_size {self.hidden_size}, found {self.heads}")
+        check_heads(self.heads, self.hidden_size, f"hidden_size {self.hidden_size}")
 
 
 class Seq2Seq(nn.Module):
@@ -109,21 +107,19 @@ class Decoder(Seq2Seq):
         return self.decode(memory, lengths, tokens, state)
 
 
-_SOURCE, _MEMORY = {0: "batch", 1: "source_time"}, {0: "batch", 1: "source_time"}
-_TARGET, _STATE = {0: "batch", 1: "target_time"}, {1: "batch"}
+_SOURCE, _TARGET, _STATE = {0: "batch", 1: "source_time"}, {0: "batch", 1: "target_time"}, {1: "batch"}
 
 
 def seq2seq(config: Seq2SeqConfig) -> Network:
     """The whole: to score translations, and to fine-tune."""
     examples = {**_source(config), "target": _tokens(config.target_vocabulary, 9)}
-    network = untrained(lambda: Seq2Seq(config), examples, ("logits",))
-    return replace(network, axes={"source": _SOURCE, "target": _TARGET})
+    axes = {"source": _SOURCE, "target": _TARGET}
+    return untrained(lambda: Seq2Seq(config), examples, ("logits",), axes=axes)
 
 
 def encoder(config: Seq2SeqConfig) -> Network:
     """The part that reads."""
-    network = untrained(lambda: Encoder(config), _source(config), ("memory", "state"))
-    return replace(network, axes={"source": _SOURCE})
+    return untrained(lambda: Encoder(config), _source(config), ("memory", "state"), axes={"source": _SOURCE})
 
 
 def decoder(config: Seq2SeqConfig) -> Network:
@@ -136,10 +132,10 @@ def decoder(config: Seq2SeqConfig) -> Network:
         # Where tanh puts it.
         "state": torch.rand(config.layers, 2, config.hidden_size, generator=generator) * 2 - 1,
     }
-    network = untrained(lambda: Decoder(config), examples, ("logits", "state_out"))
-    axes = {"memory": _MEMORY, "tokens": _TARGET, "state": _STATE}
+    axes = {"memory": _SOURCE, "tokens": _TARGET, "state": _STATE}
     # Tuned for one token a call.
-    return replace(network, axes=axes, ranges={"target_time": (1, 1, 36)})
+    ranges = {"target_time": (1, 1, 36)}
+    return untrained(lambda: Decoder(config), examples, ("logits", "state_out"), axes=axes, ranges=ranges)
 
 
 def _source(config: Seq2SeqConfig) -> dict[str, Tensor]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 import torchvision
 from torch import nn
 
-from edgekit.models.network import Network, imagenet_classifier
+from edgekit.models.network import Network, imagenet_classifier, seeded
 
 
 def alexnet() -> Network:
@@ -61,12 +60,12 @@ def _torchvision(name: str) -> Network:
 
 
 def _network(make: Any) -> Network:
-    # Seeded, so that two exports of the untrained network are the same file.
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        module = make()
+    def awake() -> nn.Module:
+        module: nn.Module = make()
         awaken(module)
-    return imagenet_classifier(module, "x", trained=False)
+        return module
+
+    return imagenet_classifier(seeded(awake), "x", trained=False)
 
 
 def awaken(module: nn.Module) -> None:

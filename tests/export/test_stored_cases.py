@@ -9,7 +9,6 @@ stored outputs, in numpy, therefore also judges weights that tell gates apart.
 from __future__ import annotations
 
 import textwrap
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from edgekit.export import export  # noqa: E402
+from tests.onnx_cases import stored_cases  # noqa: E402
 
 # The specification has "W[iofc]", "W[zrh]" and "W[i]"; torch's documentation has (W_ii|W_if|W_ig|W_io), whose g is the
 # specification's c, and (W_ir|W_iz|W_in), whose n is its h.
@@ -62,13 +62,9 @@ NET = textwrap.dedent("""
 
 @pytest.fixture(scope="module")
 def stored() -> dict[str, Any]:
-    """Every recurrent case by its name. Making the cases of other operators warns of overflow in their casts."""
-    from onnx.backend.test.case.node import collect_testcases
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        cases = collect_testcases(None)
-    return {case.name: case for case in cases if case.model.graph.node[0].op_type in ONNX_GATES}
+    """Every recurrent case by its name."""
+    cases = stored_cases()
+    return {name: case for name, case in cases.items() if case.model.graph.node[0].op_type in ONNX_GATES}
 
 
 def attributes(node: Any) -> dict[str, Any]:

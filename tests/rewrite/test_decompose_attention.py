@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import warnings
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,24 +15,15 @@ from onnx import TensorProto  # noqa: E402
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 
 from edgekit.errors import ModelError  # noqa: E402
+from edgekit.judge import plain_session  # noqa: E402
 from edgekit.rewrite.attention_node import attention_nodes  # noqa: E402
 from edgekit.rewrite.decompose_attention import decompose_attention  # noqa: E402
+from tests.onnx_cases import stored_cases  # noqa: E402
 
 
-@functools.cache
-def stored_cases() -> dict[str, Any]:
-    from onnx.backend.test.case.node import collect_testcases
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # making other operators' cases overflows on purpose
-        cases = {case.name: case for case in collect_testcases(None) if case.model is not None}
-    return {
-        name: case for name, case in cases.items() if any(node.op_type == "Attention" for node in case.model.graph.node)
-    }
-
-
-def names_of_stored_cases() -> list[str]:
-    return sorted(stored_cases())
+def attention_cases() -> list[str]:
+    cases = stored_cases().items()
+    return sorted(name for name, case in cases if any(node.op_type == "Attention" for node in case.model.graph.node))
 
 
 def always(_: object) -> bool:
@@ -44,11 +32,8 @@ def always(_: object) -> bool:
 
 def run(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
     """By onnxruntime as it judges, or by ONNX's own reference where that has no kernel for a type or an opset."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = plain_session(model.SerializeToString())
     except Exception as error:
         if not any(reason in str(error) for reason in ("NOT_IMPLEMENTED", "only *guarantees* support")):
             raise
@@ -58,10 +43,10 @@ def run(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> list[np.ndarray
 
 
 def test_there_are_cases():
-    assert len(stored_cases()) >= 60
+    assert len(attention_cases()) >= 60
 
 
-@pytest.mark.parametrize("name", names_of_stored_cases())
+@pytest.mark.parametrize("name", attention_cases())
 def test_a_stored_case(name):
     """Every case of the ONNX package: no Attention is left, and the outputs are those that are stored."""
     case = stored_cases()[name]
