@@ -151,3 +151,24 @@ def test_a_form_without_a_definition_is_refused():
     model.graph.input[0].type.tensor_type.ClearField("elem_type")
     with pytest.raises(ModelError, match=r"expected ONNX to define Attention node 'block.attention' of opset 23"):
         decompose_attention(model, always)
+
+
+def test_sizes_behind_weights_and_a_reshape_are_known():
+    """q, k and v as a layer makes them: a product with a large weight, and a Reshape whose shape is a constant."""
+    model = attention({name: ["n", "t", 2, 16] for name in "qkv"}, ["q", "k", "v"], ["y"])
+    del model.graph.node[:], model.graph.input[:]
+    model.graph.input.append(onnx.helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "t", 32]))
+    weight, shape = np.ones((32, 32), np.float32), np.array([0, 0, 2, 16])
+    for name, value in (("w", weight), ("shape", shape)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    model.graph.node.extend(
+        [
+            onnx.helper.make_node("MatMul", ["x", "w"], ["wide"]),
+            onnx.helper.make_node("Reshape", ["wide", "shape"], ["parted"]),
+            onnx.helper.make_node("Transpose", ["parted"], ["heads"], perm=[0, 2, 1, 3]),
+            onnx.helper.make_node("Attention", ["heads"] * 3, ["y"], "attention"),
+        ]
+    )
+    (found,) = attention_nodes(model)
+    assert (found.axes, found.heads, found.head_size, found.dtype) == (4, 2, 16, TensorProto.FLOAT)
+    assert found.is_plain
