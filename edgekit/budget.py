@@ -23,6 +23,8 @@ _KEYS = {
     "top5": (">=", "accuracy", _FRACTION),
     "top1_drop": ("<=", "accuracy", (-1.0, 1.0)),
     "top5_drop": ("<=", "accuracy", (-1.0, 1.0)),
+    # The same drop in the slice that has the largest, such as a class: judged by how many samples that slice has.
+    "worst_slice_drop": ("<=", "accuracy", _FRACTION),
     "perplexity": ("<=", "accuracy", (1.0, math.inf)),
     "perplexity_rise": ("<=", "accuracy", (-1.0, math.inf)),
     # One request: from when it was meant to start to when its outputs are there.
@@ -33,7 +35,7 @@ _KEYS = {
     "jitter_ms": ("<=", "latency", (0.0, math.inf)),
     "deadline_miss": ("<=", "latency", _FRACTION),
 }
-LABELLED = ("top1", "top5", "top1_drop", "top5_drop", "perplexity", "perplexity_rise")
+LABELLED = ("top1", "top5", "top1_drop", "top5_drop", "perplexity", "perplexity_rise", "worst_slice_drop")
 _LIMIT = re.compile(r"\s*([A-Za-z_0-9]+)\s*(<=|>=)\s*([0-9.eE+-]+)\s*")
 _EXIT_CODES = {"accuracy": 3, "latency": 4}
 
@@ -61,7 +63,7 @@ class Finding:
 
     `value` was found; the true value lies above `low`, and below `high`, with 95 % confidence each (accuracy is what it
     is on the data: there both are `value`). `missing` samples would probably decide an INCONCLUSIVE one; None where no
-    number of them, up to a million, would.
+    number of them, up to a million, would. `where` says what `value` was found in, where that is not all of the data.
     """
 
     limit: Limit
@@ -70,9 +72,12 @@ class Finding:
     low: float
     high: float
     missing: int | None = None
+    where: str = ""
 
     def __str__(self) -> str:
         found = f"{self.limit}: {self.outcome}, found {self.value:.4g}"
+        if self.where:
+            found += f" in {self.where}"
         if self.limit.gate == "latency":
             found += f" ({self.low:.4g} .. {self.high:.4g})"
         if self.outcome == INCONCLUSIVE:

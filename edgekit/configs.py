@@ -13,7 +13,10 @@ from typing import Any
 
 from edgekit.errors import UsageError
 
-PRECISIONS = ("fp32", "fp16", "int8", "int8+fp16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8+fp16", "fp8", "int4")
+# These need real inputs to calibrate on.
+CALIBRATED = ("int8", "int8+fp16", "fp8")
+METHODS = ("auto", "max", "mse", "percentile")
 BACKENDS = ("auto", "ort", "trt", "rtx")
 _LARGEST = 1e9
 TARGETS = ("cpu", "rtx", "desktop", "jetpack6", "jetpack7.0", "jetpack7.2")
@@ -59,15 +62,19 @@ class QuantizeConfig(Config):
 
     precision: str = knob("fp16", "The precision to compute in.", choices=PRECISIONS[1:])
     keep_ops: tuple[str, ...] = knob((), "Operator types left as they are. Repeatable.", metavar="OP_TYPE")
-    data: str | None = knob(
-        None,
-        "Real inputs to calibrate INT8 on: an .npz, a folder, or module:callable.",
-        metavar="D",
-    )
+    data: str | None = knob(None, "Real inputs to calibrate on: an .npz, a folder, or module:callable.", metavar="D")
     recipe: str | None = knob(None, "The recipe by which pictures become inputs: a name or a file.", metavar="R")
     samples: int = knob(512, "How many samples to calibrate on at the most, evenly spaced.", least=1)
-    method: str = knob("max", "How a range follows from what was seen: the largest value.", choices=("max",))
+    method: str = knob("auto", "How scales follow from the data; auto tries all on samples held back.", choices=METHODS)
     per_channel: bool = knob(True, "One scale an output channel of a weight, not one a weight.")
+    residual: bool = knob(False, "Also quantize the skip input of residual adds: a fusion, for some accuracy.")
+    keep_layers: str | None = knob(None, "Leave the layers that cost most as they are: a number, or auto.", metavar="N")
+    min_sqnr_db: float | None = knob(None, "What --keep-layers auto has to reach on the samples held back.")
+    max_drop: float | None = knob(None, "The drop of top-1, a fraction, that --keep-layers auto may leave.", least=0)
+    labels: Path | None = knob(None, "What the samples are, for --max-drop: an .npy or a CSV.", metavar="L")
+    scales: Path | None = knob(None, "A scale table to take instead of data, or to go on from.", metavar="FILE")
+    calibration_cache: Path | None = knob(None, "Also write ranges as TensorRT's calibration cache.", metavar="FILE")
+    relegalize: bool = knob(False, "Mend the Q/DQ of a model that another tool quantized; needs no data.")
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,8 @@ class ValidateConfig(Config):
     fps: float | None = knob(None, "Send requests at this rate, as a camera does; else back to back.", least=1e-3)
     requests: int | None = knob(None, "Latency requests; else as many as the budget needs.", least=1)
     duration: float = knob(60.0, "Seconds of latency measurement at the most.", least=0.01)
+    slices: str | None = knob(None, "Judge slices too: label, or another column of the labels CSV.", metavar="COLUMN")
+    robustness: bool = knob(False, "Also report how noise, blur and brightness change the answers of both models.")
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,7 @@ class DeployConfig(Config):
     shape: tuple[str, ...] = knob((), "Range of an input: name:min:opt:max, or name:shape. Repeatable.", metavar="S")
     labels: Path | None = knob(None, "What the samples of --data are: an .npy, or a CSV sample,label.", metavar="L")
     fps: float | None = knob(None, "Measure latency at this rate, as a camera sends frames.", least=1e-3)
+    slices: str | None = knob(None, "Judge slices too: label, or another column of the labels CSV.", metavar="COLUMN")
 
 
 @dataclass(frozen=True)
@@ -120,3 +130,10 @@ class RunConfig(Config):
     source: str = knob("", "A picture, a folder of pictures or arrays, or an .npz of inputs.", metavar="SOURCE")
     backend: str = knob("auto", "Who computes; auto picks and says why.", choices=BACKENDS)
     top: int = knob(1, "How many labels to show for a picture.", least=1)
+
+
+@dataclass(frozen=True)
+class CheckConfig(Config):
+    """Would the target take a model as it is?"""
+
+    target: str = knob("rtx", "What the model is for.", choices=TARGETS)

@@ -8,20 +8,18 @@ through pipes, one at a time: memory is that of one batch, and nothing is writte
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from edgekit.data import Batch
-from edgekit.data.arrays import read_npz, write_npz
+from edgekit.data.arrays import put_batch, take_batch
 from edgekit.errors import ModelError
 
 OPTIMIZATION = "disable_all"
@@ -31,14 +29,14 @@ _START = (
     "import sys; sys.path[:] = [item for item in sys.path if item] + [sys.argv[1]]; "
     "from edgekit.judge import _main; _main(sys.argv[2])"
 )
-_LENGTH = struct.Struct("<Q")
 
 
 class Judge:
     """One model in one process; use it as a context manager, from one thread. Two of them load side by side."""
 
-    def __init__(self, model: Path) -> None:
-        self._model = model
+    def __init__(self, model: Path, called: str = "") -> None:
+        """Errors name the model as `called`, or else by its path."""
+        self._called = called or str(model)
         self._loaded = False
         # A file, not a pipe: what onnxruntime prints could fill a pipe and stop it.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
@@ -66,7 +64,7 @@ class Judge:
         self.load()
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended: what it said is read below
-            _send(self._process.stdin, batch)
+            put_batch(self._process.stdin, batch)
         return self._answer()
 
     def close(self) -> None:
@@ -80,7 +78,7 @@ class Judge:
 
     def _answer(self) -> Batch:
         assert self._process.stdout is not None
-        found = _receive(self._process.stdout)
+        found = take_batch(self._process.stdout)
         if found is None:
             raise self._failure()
         return found
@@ -88,13 +86,13 @@ class Judge:
     def _failure(self) -> ModelError:
         code = self._process.wait()
         if code < 0:
-            return ModelError(f"onnxruntime crashed with signal {-code} on {self._model}")
+            return ModelError(f"onnxruntime crashed with signal {-code} on {self._called}")
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         # The message stands behind the last line of the traceback, and may have several lines.
         last = max((index for index, line in enumerate(lines) if line.startswith(" ")), default=-1)
         reason = " ".join(lines[last + 1 :]) or "no reason given"
-        return ModelError(f"onnxruntime refuses {self._model}: {reason[:300]}")
+        return ModelError(f"onnxruntime refuses {self._called}: {reason[:300]}")
 
 
 def outputs_of(model: Path, inputs: Iterable[Batch]) -> Iterator[Batch]:
@@ -115,30 +113,12 @@ def plain_session(model: str | bytes) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _send(stream: IO[bytes], arrays: Batch) -> None:
-    buffer = io.BytesIO()
-    write_npz(buffer, arrays)
-    stream.write(_LENGTH.pack(buffer.tell()))
-    stream.write(buffer.getbuffer())
-    stream.flush()
-
-
-def _receive(stream: IO[bytes]) -> Batch | None:
-    """None when the other side has ended."""
-    head = stream.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        return None
-    (length,) = _LENGTH.unpack(head)
-    message = stream.read(length)
-    return read_npz(io.BytesIO(message)) if len(message) == length else None
-
-
 def _main(model: str) -> None:
     # Nothing but answers may go out: what a library prints, also in C++, goes to standard error.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     session = plain_session(model)
-    _send(answers, {})
+    put_batch(answers, {})
     names = [output.name for output in session.get_outputs()]
-    while (batch := _receive(sys.stdin.buffer)) is not None:
-        _send(answers, dict(zip(names, (np.asarray(item) for item in session.run(names, batch)), strict=True)))
+    while (batch := take_batch(sys.stdin.buffer)) is not None:
+        put_batch(answers, dict(zip(names, (np.asarray(item) for item in session.run(names, batch)), strict=True)))

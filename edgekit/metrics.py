@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from edgekit.errors import DataError
 
 # The label that torch's cross entropy leaves out: padding, and positions that nothing is known of.
 IGNORED = -100
+
+Flags = npt.NDArray[np.bool_]
 
 
 class Sqnr:
@@ -77,12 +80,20 @@ class Agreement:
         self.same = 0
         self.count = 0
 
-    def add(self, reference: npt.NDArray[Any], found: npt.NDArray[Any]) -> None:
-        """Scores of C classes: [N,C], [N,S,C] or [N,C,H,W]. A NaN chooses nothing, and so agrees with nothing."""
+    def add(self, reference: npt.NDArray[Any], found: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], Flags]:
+        """Scores of C classes: [N,C], [N,S,C] or [N,C,H,W]. A NaN chooses nothing, and so agrees with nothing.
+
+        Returns what the reference chooses, int64 [N], [N,S] or [N,H,W], -100 for nothing, and whether the model chooses
+        the same, bool of that shape.
+        """
         wanted, got = rows_of_scores(reference), rows_of_scores(found)
-        broken = np.isnan(wanted).any(axis=1) | np.isnan(got).any(axis=1)
-        self.same += int(np.count_nonzero((wanted.argmax(axis=1) == got.argmax(axis=1)) & ~broken))
+        chosen = np.where(np.isnan(wanted).any(axis=1), IGNORED, wanted.argmax(axis=1))
+        same = (chosen == got.argmax(axis=1)) & ~np.isnan(got).any(axis=1)
+        self.same += int(np.count_nonzero(same))
         self.count += len(wanted)
+        axis = class_axis(reference.shape)
+        places = tuple(size for index, size in enumerate(reference.shape) if index != axis)
+        return chosen.reshape(places), same.reshape(places)
 
     def fraction(self) -> float:
         """Agreeing choices among all, 0..1; NaN before the first."""
@@ -98,19 +109,22 @@ class TopK:
         self.count = 0
         self.classes = 0
 
-    def add(self, scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> None:
+    def add(self, scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Flags:
         """Scores as `Agreement` takes them, and the right classes: [N], [N,S] or [N,H,W]; -100 is left out.
 
         The right class counts when fewer than k classes score higher. Ties with it count for the lower class, as
-        `argmax` has it. Raises DataError for labels that do not fit.
+        `argmax` has it. Returns bool [rows], whether each place with a label is right. Raises DataError for labels
+        that do not fit.
         """
         rows, classes = labelled(scores, labels)
         right = rows[np.arange(len(rows)), classes][:, None]
         before = np.arange(rows.shape[1])[None, :] < classes[:, None]
         better = ((rows > right) | ((rows == right) & before)).sum(axis=1)
+        hits: Flags = (better < self.k) & ~np.isnan(rows).any(axis=1)
         self.classes = rows.shape[1]
-        self.right += int(np.count_nonzero((better < self.k) & ~np.isnan(rows).any(axis=1)))
+        self.right += int(np.count_nonzero(hits))
         self.count += len(rows)
+        return hits
 
     def fraction(self) -> float:
         """Right answers among all, 0..1; NaN before the first."""
@@ -140,6 +154,74 @@ class Perplexity:
             return math.nan
         mean = self._nats / self.count
         return math.exp(mean) if mean < 700 else mean if math.isnan(mean) else math.inf
+
+
+class SliceCount(NamedTuple):
+    """Counts of one slice: `samples` that have a label in it, their `labels`, and how many each model has right.
+
+    In `lost` of the samples the model has fewer labels right than the reference, in `won` more. With one label a sample
+    these are McNemar's two counts: right in the reference alone, and right in the model alone.
+    """
+
+    slice: int
+    samples: int
+    labels: int
+    reference: int
+    found: int
+    lost: int
+    won: int
+
+
+class SliceCounts:
+    """How often the model and its reference are right in each slice; memory grows with the slices, not the samples."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros((6, 0), np.int64)  # as in SliceCount; a column a slice
+
+    def add(
+        self,
+        labels: npt.NDArray[np.int64],
+        reference: Flags,
+        found: Flags,
+        groups: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Whole samples: their labels [N], [N,S] or [N,H,W], and which of those both models have right, bool [rows].
+
+        -100 is left out, and has no row. `groups` int64 [N], 0 and above, is the slice of each sample; without it each
+        label is in the slice of its class.
+        """
+        known = labels.reshape(len(labels), -1) != IGNORED
+        sample = np.nonzero(known)[0]
+        if not len(sample):
+            return
+        slices = labels.reshape(len(labels), -1)[known] if groups is None else groups[sample]
+        width = max(self._counts.shape[1], int(slices.max()) + 1)
+        self._counts = np.pad(self._counts, ((0, 0), (0, width - self._counts.shape[1])))
+        # A sample that has several labels in a slice is one vote there.
+        votes, vote = np.unique(sample * width + slices, return_inverse=True)
+        lead = np.bincount(vote, found.astype(np.int64)) - np.bincount(vote, reference.astype(np.int64))
+        of_vote = votes % width
+        members = (of_vote, slices, slices[reference], slices[found], of_vote[lead < 0], of_vote[lead > 0])
+        self._counts += np.stack([np.bincount(slice_, minlength=width) for slice_ in members])
+
+    def __iter__(self) -> Iterator[SliceCount]:
+        """The slices that have a label."""
+        for index in np.flatnonzero(self._counts[0]).tolist():
+            yield SliceCount(index, *self._counts[:, index].tolist())
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """McNemar's test, exact and one-sided: P(X >= lost) for X ~ Binomial(lost + won, 1/2).
+
+    How often as many answers would be lost by chance, were the model no worse than its reference: answers that both
+    have right or both have wrong say nothing. McNemar, Psychometrika 12 (1947); for classifiers: Dietterich, Neural
+    Computation 10 (1998). Integers, so nothing is rounded but the quotient.
+    """
+    total, ways, tail = lost + won, math.comb(lost + won, lost), 0
+    for count in range(lost, total + 1):
+        tail += ways
+        ways = ways * (total - count) // (count + 1)
+    return tail / (1 << total)
 
 
 def class_axis(shape: tuple[int, ...]) -> int | None:

@@ -25,7 +25,7 @@ from edgekit.errors import RecipeError
 VALUES = st.floats(allow_nan=False, allow_infinity=False)
 ACCURACY = {
     **dict.fromkeys(["sqnr_db", "cosine", "agreement", "top1", "top5"], ">="),
-    **dict.fromkeys(["top1_drop", "top5_drop", "perplexity", "perplexity_rise"], "<="),
+    **dict.fromkeys(["top1_drop", "top5_drop", "perplexity", "perplexity_rise", "worst_slice_drop"], "<="),
 }
 LATENCY = dict.fromkeys(["p50_ms", "p90_ms", "p99_ms", "p999_ms", "jitter_ms", "deadline_miss"], "<=")
 RELATIONS = ACCURACY | LATENCY
@@ -68,7 +68,7 @@ def test_a_promise_in_the_wrong_direction_is_refused(key):
 
 
 def test_what_needs_labels_is_about_accuracy():
-    assert set(LABELLED) == {key for key in ACCURACY if key.startswith(("top", "perplexity"))}
+    assert set(LABELLED) == {key for key in ACCURACY if key.startswith(("top", "perplexity", "worst"))}
 
 
 @given(VALUES)
@@ -174,4 +174,6 @@ def test_a_finding_is_told_in_one_line():
     assert str(latency) == "p99_ms<=20: PASS, found 12.35 (11 .. 15.5)"
     assert str(undecided) == "p99_ms<=20: INCONCLUSIVE, found 12.35 (11 .. inf), about 17 samples missing"
     assert str(replace(undecided, missing=None)).endswith("(11 .. inf), and no number of samples decides")
+    sliced = Finding(limit_of("worst_slice_drop", 0.03), FAIL, 0.079, 0.079, 0.079, where="slice 7")
+    assert str(sliced) == "worst_slice_drop<=0.03: FAIL, found 0.079 in slice 7"
     assert str(judge_exactly(limit_of("sqnr_db", 30), 29.5)) == "sqnr_db>=30: FAIL, found 29.5"

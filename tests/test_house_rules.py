@@ -46,6 +46,7 @@ ONLY_IN = {
     "rich": {"cli"},
     "numpy": {"preprocess", "postprocess", "data", "metrics", "judge", "reference", "latency", "runtime"}
     | {"export", "quantize"},
+    "ml_dtypes": {"quantize"},  # the eight-bit floats of onnx, which brings it
     "tomli": {"recipe"},
 }  # fmt: skip
 

@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.errors import DataError
-from edgekit.metrics import IGNORED, Agreement, Cosine, Perplexity, Sqnr, TopK, class_axis
+from edgekit.metrics import (
+    IGNORED,
+    Agreement,
+    Cosine,
+    Perplexity,
+    SliceCount,
+    SliceCounts,
+    Sqnr,
+    TopK,
+    class_axis,
+    mcnemar,
+)
 
 VALUES = st.floats(-1e6, 1e6, width=32)
 BROKEN = [math.nan, math.inf, -math.inf]
@@ -22,6 +33,11 @@ LAYOUTS = {"[N,C]": (40, 7), "[N,S,C]": (8, 5, 7), "[N,C,H,W]": (4, 7, 3, 3)}
 @pytest.fixture(scope="module")
 def torch():
     return pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def stats():
+    return pytest.importorskip("scipy.stats", reason="SciPy comes with scikit-learn")
 
 
 def db(*pairs: tuple[list, list], dtype: type = np.float32) -> float:
@@ -293,3 +309,88 @@ def test_what_cannot_be_scores_is_refused(shape):
     assert class_axis(shape) is None
     with pytest.raises(DataError, match=r"^expected scores \[N,C\], \[N,S,C\] or \[N,C,H,W\] of two .*, found \("):
         Agreement().add(np.zeros(shape), np.zeros(shape))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_was_chosen_and_what_was_right_is_told(layout):
+    """In the labels' own shape, so that it can be counted by slice."""
+    wanted, labels = labelled_scores(layout)
+    found = wanted + np.random.default_rng(2).normal(size=wanted.shape).astype(np.float32)
+    chosen, same = Agreement().add(wanted, found)
+    axis = class_axis(wanted.shape)
+    np.testing.assert_array_equal(chosen, wanted.argmax(axis))
+    np.testing.assert_array_equal(same, wanted.argmax(axis) == found.argmax(axis))
+    right = TopK(1).add(found, labels)
+    np.testing.assert_array_equal(right, (found.argmax(axis) == labels)[labels != IGNORED])
+
+
+def test_nan_is_no_choice():
+    good, bad = np.array([[0.0, 1.0]]), np.array([[0.0, math.nan]])
+    for wanted, found, choice in ((good, bad, 1), (bad, good, IGNORED), (bad, bad, IGNORED)):
+        chosen, same = Agreement().add(wanted, found)
+        assert (chosen.tolist(), same.tolist()) == ([choice], [False])
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_mcnemar_is_scipys_binomial_test(stats, lost, won):
+    expected = stats.binomtest(lost, lost + won, 0.5, "greater").pvalue if lost + won else 1.0
+    assert mcnemar(lost, won) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_by_hand():
+    assert [mcnemar(lost, 0) for lost in (0, 1, 5)] == [1, 1 / 2, 1 / 32]
+    assert mcnemar(0, 5) == 1
+    assert mcnemar(2, 1) == (3 + 1) / 8
+    assert mcnemar(20_000, 20_000) == pytest.approx(0.5, abs=0.003), "no overflow"
+    assert 0 < mcnemar(1_000, 0) == 2.0**-1000
+
+
+def counted(counts: SliceCounts) -> dict[int, SliceCount]:
+    return {count.slice: count for count in counts}
+
+
+@given(st.sampled_from(sorted(LAYOUTS)), st.booleans(), st.integers(1, 3), st.integers(0, 99))
+def test_slices_are_counted_as_plain_loops_count(layout, grouped, cut, seed):
+    random = np.random.default_rng(seed)
+    _, labels = labelled_scores(layout, seed)
+    wanted, found = random.random((2, *labels.shape)) < 0.6
+    groups = random.integers(0, 4, len(labels)) if grouped else None
+    meter = SliceCounts()
+    for part in (slice(cut), slice(cut, None)):
+        known = labels[part] != IGNORED
+        meter.add(labels[part], wanted[part][known], found[part][known], None if groups is None else groups[part])
+    expected: dict[int, list[int]] = {}
+    for sample in range(len(labels)):
+        lead: dict[int, int] = {}
+        for place in np.ndindex(labels.shape[1:]):
+            label, good, better = (int(array[(sample, *place)]) for array in (labels, wanted, found))
+            if label == IGNORED:
+                continue
+            name = label if groups is None else int(groups[sample])
+            row = expected.setdefault(name, [0] * 6)
+            row[1:4] = row[1] + 1, row[2] + good, row[3] + better
+            lead[name] = lead.get(name, 0) + better - good
+        for name, difference in lead.items():
+            expected[name][0] += 1
+            expected[name][4] += difference < 0
+            expected[name][5] += difference > 0
+    assert {name: list(count)[1:] for name, count in counted(meter).items()} == expected
+
+
+def test_slices_without_a_label_are_none():
+    meter = SliceCounts()
+    none = np.zeros(0, bool)
+    meter.add(np.full((2, 3), IGNORED), none, none)
+    assert list(meter) == []
+    meter.add(np.array([5]), np.array([True]), np.array([False]))
+    assert list(meter) == [SliceCount(5, 1, 1, 1, 0, 1, 0)]
+
+
+def test_the_memory_of_slices_does_not_grow_with_the_samples():
+    meter, random = SliceCounts(), np.random.default_rng(0)
+    for _ in range(300):
+        labels = random.integers(0, 7, 50)
+        meter.add(labels, *(random.random((2, 50)) < 0.5))
+    kept = sum(value.nbytes for value in vars(meter).values())
+    assert kept <= 6 * 7 * 8
+    assert sum(count.samples for count in meter) == 15_000

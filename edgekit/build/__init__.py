@@ -22,7 +22,7 @@ from edgekit.shapes import shape_ranges
 from edgekit.specs import ShapeRange
 from edgekit.targets import target
 
-__all__ = ["BuildReport", "build", "check_buildable"]
+__all__ = ["BuildReport", "build", "check_buildable", "refusal"]
 
 _MIB = 1 << 20
 
@@ -88,6 +88,27 @@ def check_buildable(config: BuildConfig) -> None:
     kind.check_compute_capabilities(config.compute_capability)
     if kind.flavour != "ort":
         load_flavour(kind, config.compute_capability)
+
+
+def refusal(found: OnnxFile, config: BuildConfig) -> str:
+    """Why the parser of the TensorRT that builds for `config.target` refuses a model; empty where it takes it.
+
+    Nothing is built, and the builder may refuse it still. `found.model` is consumed. Raises TargetError where this
+    machine has no such TensorRT.
+    """
+    flavour = load_flavour(target(config.target), config.compute_capability)
+    rewritten = for_importer(found.model, "" if flavour.imports_attention else "this TensorRT has no importer for it")
+    model = rewritten.model.SerializeToString() if rewritten.modified else found.serialized
+    watcher = Watcher(flavour.trt, no_progress)
+    builder = _builder(flavour, watcher)
+    # A name of its own: the parser does not keep its network alive.
+    network = flavour.create_network(builder)
+    try:
+        _parse(flavour.trt.OnnxParser(network, watcher.logger), model)
+    except BuildError as error:
+        traceback.clear_frames(error.__traceback__)
+        return error.problem
+    return ""
 
 
 @dataclass(frozen=True)

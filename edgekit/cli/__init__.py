@@ -17,6 +17,7 @@ COMMANDS = {
     "deploy": "From a network to a checked bundle in one go.",
     "export": "PyTorch to ONNX, compared with PyTorch.",
     "quantize": "An ONNX file at another precision.",
+    "check": "Which rules of the target a model breaks, and how to mend it.",
     "build-engine": "ONNX to a TensorRT engine.",
     "validate": "Accuracy and latency against a budget.",
     "run": "A bundle on real input.",

@@ -20,7 +20,9 @@ from edgekit.configs import ValidateConfig
 def command(source: Path, out: Path | None, config: ValidateConfig, output: Output) -> int:
     """Judge an ONNX file or a bundle against its FP32 reference and a budget.
 
-    Exits 0 for PASS, 3 when accuracy fails, 4 when latency fails, 5 when too few requests were measured to tell.
+    Exits 0 for PASS, 3 when accuracy fails, 4 when latency fails, 5 when too few requests or samples were measured to
+    tell. Accuracy by class is shown in any case; with --slices, or worst_slice_drop<=0.03 in the budget, a class that
+    lost more than chance explains fails, however good the average is.
     """
     from edgekit.validate import validate
 

@@ -31,6 +31,8 @@ def _accuracy_lines(accuracy: Accuracy) -> Iterator[str]:
     if accuracy.perplexity is not None:
         pair = accuracy.perplexity
         yield f"perplexity of {accuracy.scored}: {pair.found:.4g}, the reference {pair.reference:.4g}"
+    for part in (accuracy.slices, accuracy.robustness):
+        yield from part.lines() if part is not None else ()
 
 
 def _latency_lines(latency: LatencyReport | None) -> Iterator[str]:

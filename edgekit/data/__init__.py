@@ -6,9 +6,9 @@ from pathlib import Path
 
 from edgekit.data.arrays import ArrayData, open_array_folder, open_npz, write_npz
 from edgekit.data.generated import GeneratedData
-from edgekit.data.labels import pick_labels, read_labels
+from edgekit.data.labels import Groups, pick_labels, read_groups, read_labels
 from edgekit.data.pictures import PICTURES, PictureData, pictures, read_picture
-from edgekit.data.samples import Array, Batch, Data, Labels, Samples, batches, fixed_batch, told
+from edgekit.data.samples import Array, Batch, Data, Indices, Labels, Samples, batches, fixed_batch, told
 from edgekit.data.watching import Watched
 from edgekit.errors import DataError
 from edgekit.specs import Preprocess, TensorSpec
@@ -19,6 +19,8 @@ __all__ = [
     "ArrayData",
     "Batch",
     "Data",
+    "Groups",
+    "Indices",
     "Labels",
     "PictureData",
     "Samples",
@@ -29,6 +31,7 @@ __all__ = [
     "open_data",
     "pick_labels",
     "pictures",
+    "read_groups",
     "read_labels",
     "read_picture",
     "told",

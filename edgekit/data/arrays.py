@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +17,8 @@ import numpy.typing as npt
 from edgekit.data.samples import Batch, Indices, Labels, Samples, check_fits, check_names, spread
 from edgekit.errors import DataError, first_line
 from edgekit.specs import TensorSpec
+
+_LENGTH = struct.Struct("<Q")
 
 
 @dataclass(frozen=True)
@@ -201,3 +205,22 @@ def _rows(read: Callable[[int, int], npt.NDArray[Any]], index: Indices) -> npt.N
     if last - first + 1 == len(index):
         return read(first, last + 1)
     return np.concatenate([read(row, row + 1) for row in index.tolist()])
+
+
+def put_batch(stream: IO[bytes], arrays: Batch) -> None:
+    """Write arrays by name, for `take_batch` to read: through a pipe, or from a file that holds many."""
+    buffer = io.BytesIO()
+    write_npz(buffer, arrays)
+    stream.write(_LENGTH.pack(buffer.tell()))
+    stream.write(buffer.getbuffer())
+    stream.flush()
+
+
+def take_batch(stream: IO[bytes]) -> Batch | None:
+    """The next arrays; None when there are no more."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    message = stream.read(length)
+    return read_npz(io.BytesIO(message)) if len(message) == length else None

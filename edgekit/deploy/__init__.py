@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgekit.budget import Finding
 from edgekit.build import BuildReport, build
-from edgekit.configs import DeployConfig
+from edgekit.configs import CALIBRATED, DeployConfig
 from edgekit.deploy.plan import Plan, make_plan
 from edgekit.deploy.ship import check_recipe, ship
 from edgekit.device import find_gpus
@@ -131,7 +131,7 @@ def _judged(source: _Source, ready: Path, plan: Plan, progress: Progress) -> Val
 
 def _seen_before(plan: Plan, quantized: QuantizeReport | None, judged: ValidateReport) -> str:
     """A model judged on the inputs that its scales come from looks better than it is."""
-    if quantized is None or not quantized.calibrated_on:
+    if quantized is None or quantized.precision not in CALIBRATED:
         return ""
     same = plan.calibration_data == plan.data or quantized.calibration_sha256 == judged.data_sha256
     return " (INT8 was calibrated on them too)" if same else ""

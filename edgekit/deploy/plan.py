@@ -7,12 +7,13 @@ from pathlib import Path
 
 from edgekit.budget import LABELLED, Limit, parse_budget
 from edgekit.build import check_buildable
-from edgekit.configs import BuildConfig, DeployConfig, ExportConfig, QuantizeConfig, ValidateConfig
+from edgekit.configs import CALIBRATED, BuildConfig, DeployConfig, ExportConfig, QuantizeConfig, ValidateConfig
 from edgekit.data import check_there
 from edgekit.errors import DataError, UsageError
+from edgekit.quantize import fitting
 from edgekit.recipe import Recipe, load_recipe, recipe_of
 from edgekit.rewrite.reading import metadata, read_onnx
-from edgekit.validate import check_budget
+from edgekit.validate import check_budget, check_slices
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,11 @@ class Plan:
         )
 
     def quantize_config(self) -> QuantizeConfig:
-        """The recipe's, for the asked precision and data."""
-        return replace(
+        """The recipe's, for the asked precision and data, as far as it belongs to that precision."""
+        asked = replace(
             self.recipe.quantize, precision=self.precision, data=self.calibration_data, recipe=self.recipe_name
         )
+        return fitting(asked)
 
     def build_config(self) -> BuildConfig:
         """For the asked target."""
@@ -80,8 +82,9 @@ class Plan:
             data=data,
             budget=self.budget,
             recipe=self.recipe_name,
-            # The labels of the recipe belong to the data of the recipe.
+            # The labels of the recipe, and their columns, belong to the data of the recipe.
             labels=config.labels or (None if config.data else recipe.labels),
+            slices=config.slices or (None if config.data else recipe.slices),
             fps=config.fps or recipe.fps,
             backend="ort",
         )
@@ -108,9 +111,9 @@ def make_plan(model: str, out: Path, config: DeployConfig) -> Plan:
 
 def _check_int8(plan: Plan) -> None:
     """INT8 needs data to calibrate on, and such data are of no use to anything else."""
-    if plan.precision.startswith("int8") and plan.calibration_data is None:
+    if plan.precision in CALIBRATED and plan.calibration_data is None:
         raise UsageError(f"expected real inputs to calibrate {plan.precision} on, found none", "--calibrate-on D")
-    if plan.config.calibrate_on and not plan.precision.startswith("int8"):
+    if plan.config.calibrate_on and plan.precision in ("fp32", "bf16"):
         raise UsageError(
             f"expected a precision that is calibrated for --calibrate-on, found {plan.precision}",
             "--precision int8+fp16",
@@ -119,10 +122,12 @@ def _check_int8(plan: Plan) -> None:
 
 def _check_labels(plan: Plan, limits: tuple[Limit, ...]) -> None:
     """Labels are given, or are the folders of pictures."""
-    given = plan.validate_config(Path(), "").labels
+    config = plan.validate_config(Path(), "")
+    check_slices(config)
+    given = config.labels
     if given is not None and not given.exists():
         raise DataError(f"expected labels at {given}, found nothing there", "--labels")
-    asked = [limit.key for limit in limits if limit.key in LABELLED]
+    asked = [limit.key for limit in limits if limit.key in LABELLED] + (["slices"] if config.slices else [])
     folder = plan.data is not None and Path(plan.data).is_dir()
     if asked and given is None and not folder:
         raise UsageError(f"expected labels to judge {', '.join(asked)} by, found none", "--labels L")

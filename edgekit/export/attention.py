@@ -30,7 +30,7 @@ def choose_opset(config: ExportConfig, attention: bool) -> int:
     """What was asked for; else 23 where one Attention node is known to become one kernel, and 20 everywhere else."""
     if config.opset is not None:
         return config.opset
-    half = config.precision.endswith("fp16")
+    half = config.precision not in ("fp32", "int8")
     known = config.target is not None and target(config.target).imports_attention
     fused = attention and half and known
     return FUSED if fused else _PORTABLE

@@ -28,6 +28,46 @@ class Layer:
     weight: str
     axis: int
 
+    @property
+    def channels(self) -> int:
+        """The channel axis of the input: 1 of [N,C,...], the last of [...,C]."""
+        return 1 if self.op_type in ("Conv", "ConvTranspose") else -1
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Input number `index` of the Add `node`: the branch that goes around `layer`, a convolution."""
+
+    node: str
+    index: int
+    tensor: str
+    layer: str
+
+
+def residual_skips(model: onnx.ModelProto, layers: list[Layer]) -> list[Skip]:
+    """The inputs of residual adds that TensorRT wants quantized, to fuse the Add into the convolution before it.
+
+    A batch norm may stand between the two. Where both inputs come from convolutions, the second one is fused.
+
+    Source: NVIDIA TensorRT documentation, "Q/DQ Placement Recommendations": quantize the residual input in skip
+    connections.
+    """
+    makers = {name: node for node in model.graph.node for name in node.output}
+    constants = {tensor.name for tensor in model.graph.initializer}
+    convolutions = {layer.node for layer in layers if layer.op_type in ("Conv", "ConvTranspose")}
+    skips = []
+    for node in model.graph.node:
+        if node.op_type != "Add" or constants.intersection(node.input) or node.input[0] == node.input[1]:
+            continue
+        for index in (1, 0):
+            maker = makers.get(node.input[index])
+            while maker is not None and maker.op_type == "BatchNormalization":
+                maker = makers.get(maker.input[0])
+            if maker is not None and maker.name in convolutions:
+                skips.append(Skip(node.name, 1 - index, node.input[1 - index], maker.name))
+                break
+    return skips
+
 
 def layer_weights(model: onnx.ModelProto) -> list[str]:
     """The names of what could be weights of layers, whatever makes them."""

@@ -2,48 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import onnx
 
-from edgekit.errors import QuantizeError
+from edgekit.errors import QuantizeError, first_line
+from edgekit.quantize.halves import Kept, masked, too_large_for_half
 from edgekit.quantize.scales import LARGEST_HALF
 from edgekit.rewrite import PassResult
+from edgekit.rewrite.names import Names
 from edgekit.rewrite.sort_nodes import sort_nodes
+from edgekit.rewrite.unread import drop_unread
 
 # The importers of TensorRT 10 and 11 reject FP16 recurrences that have `sequence_lens`.
-_RECURRENT = ("LSTM", "GRU", "RNN")
+RECURRENT = ("LSTM", "GRU", "RNN")
 
 
-def to_fp16(model: onnx.ModelProto, keep_ops: tuple[str, ...] = ()) -> PassResult:
+def to_fp16(
+    model: onnx.ModelProto, keep_ops: tuple[str, ...] = (), ranges: Mapping[str, float] | None = None
+) -> PassResult:
     """Return a model that computes in FP16 where onnxruntime's converter can; `keep_ops` stay in FP32.
 
     1. Recurrent operators, the converter's own exceptions, and `keep_ops` are left alone, with casts around them.
-    2. Everything else, weights included, becomes FP16; a weight outside +-65504 is clipped, and the notes say so.
-    3. The model's inputs and outputs keep their dtypes.
+    2. `ranges` has the largest |x| that real data gave the tensors of `halves.range_tensors`: a node that FP16 is too
+       small for stays in FP32, and the notes say for which value. Without ranges nothing is known of overflows.
+       Normalizations are no exception by themselves: TensorRT, and ONNX by their `stash_type`, compute them in FP32.
+    3. Everything else, weights included, becomes FP16; a weight outside +-65504 is clipped, and the notes say so, but
+       for the constant of a mask.
+    4. The model's inputs and outputs keep their dtypes.
 
     Raises QuantizeError when the converter fails. `model` itself is consumed.
+    """
+    if any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer):
+        return PassResult(model, False, ("the model already holds FP16 weights and was left as it is",))
+    name_nodes(model)
+    masks = masked(model)
+    large = {name: value for name, value in _beyond_half(model.graph) if name not in masks}
+    kept = Kept() if ranges is None else too_large_for_half(model, ranges)
+    half = converted(model, (*RECURRENT, *keep_ops), kept.nodes)
+    clipped = [name for name, tensor in _weights(half.graph) if tensor.data_type == onnx.TensorProto.FLOAT16]
+    notes = [
+        f"weight {name!r} holds {large[name]:g}, beyond FP16: clipped to {LARGEST_HALF:g}"
+        for name in clipped
+        if name in large
+    ]
+    return PassResult(half, True, (*kept.notes, *notes))
+
+
+def converted(model: onnx.ModelProto, op_types: Iterable[str], nodes: Iterable[str]) -> onnx.ModelProto:
+    """Run onnxruntime's converter to FP16; `op_types`, and the `nodes` of these names, stay in FP32.
+
+    `model` is consumed. Raises QuantizeError when the converter fails.
     """
     # Imported late: it costs 0.3 s and no other command needs it.
     from onnxruntime.transformers import float16
 
-    if any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer):
-        return PassResult(model, False, ("the model already holds FP16 weights and was left as it is",))
-    notes = _beyond_half(model)
-    _name_constant_outputs(model)
-    blocked = [*float16.DEFAULT_OP_BLOCK_LIST, *_RECURRENT, *keep_ops]
+    name_constant_outputs(model)
     try:
-        half = float16.convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
+        half = float16.convert_float_to_float16(
+            model,
+            keep_io_types=True,
+            op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *op_types],
+            node_block_list=list(nodes),
+        )
     except Exception as error:
         raise QuantizeError(
-            f"onnxruntime's FP16 converter failed: {str(error)[:300]}", "--keep-ops with the operator it names"
+            f"onnxruntime's FP16 converter failed: {first_line(error, 300) or repr(error)}",
+            "--keep-ops with the operator it names",
         ) from error
     # The converter appends its casts at the end of the graph.
-    return PassResult(sort_nodes(half).model, True, notes)
+    return _without_round_trips(sort_nodes(half).model)
 
 
-def _name_constant_outputs(model: onnx.ModelProto) -> None:
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Give each node of the main graph a name of its own, where it has none."""
+    names = Names(model)
+    for node in model.graph.node:
+        node.name = node.name or names(f"{node.op_type}_{node.output[0]}")
+
+
+def _without_round_trips(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Let FP32 go straight from one FP32 node to the next, in place.
+
+    The converter casts to FP16 behind each node that stays in FP32, and back before each: what the two are kept in FP32
+    for would overflow between them.
+    """
+    graph = model.graph
+    narrowed = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if _casts_to(node, onnx.TensorProto.FLOAT16)
+        and (node.name.endswith("_cast_to_fp16_node") or node.name.startswith("graph_input_cast"))
+    }
+    outputs = {value.name for value in graph.output}
+    straight = {}
+    for node in graph.node:
+        if _casts_to(node, onnx.TensorProto.FLOAT) and node.input[0] in narrowed:
+            if node.output[0] in outputs:
+                node.op_type = "Identity"
+                node.input[0] = narrowed[node.input[0]]
+                del node.attribute[:]
+            else:
+                straight[node.output[0]] = narrowed[node.input[0]]
+    for node in graph.node:
+        node.input[:] = [straight.get(name, name) for name in node.input]
+    return drop_unread(model).model
+
+
+def _casts_to(node: onnx.NodeProto, dtype: int) -> bool:
+    return node.op_type == "Cast" and any(item.name == "to" and item.i == dtype for item in node.attribute)
+
+
+def name_constant_outputs(model: onnx.ModelProto) -> None:
     """The converter casts what a node makes: an output that is a weight itself gets an Identity to make it."""
     weights = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.output:
@@ -56,16 +127,14 @@ def _name_constant_outputs(model: onnx.ModelProto) -> None:
             model.graph.node.append(onnx.helper.make_node("Identity", [inner], [value.name], f"{value.name}_identity"))
 
 
-def _beyond_half(model: onnx.ModelProto) -> tuple[str, ...]:
-    """The weights that the converter will clip without a word."""
-    notes = []
-    for name, tensor in _weights(model.graph):
+def _beyond_half(graph: onnx.GraphProto) -> Iterator[tuple[str, float]]:
+    """The weights that the converter would clip without a word, with their largest |w|; infinity stays infinity."""
+    for name, tensor in _weights(graph):
         if tensor.data_type == onnx.TensorProto.FLOAT:
             values = onnx.numpy_helper.to_array(tensor)
-            largest = float(np.abs(values).max()) if values.size else 0.0
+            largest = float(np.abs(values).max(where=~np.isinf(values), initial=0.0))
             if not largest <= LARGEST_HALF:
-                notes.append(f"weight {name!r} holds {largest:g}, beyond FP16: clipped to {LARGEST_HALF:g}")
-    return tuple(notes)
+                yield name, largest
 
 
 def _weights(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:

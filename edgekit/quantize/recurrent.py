@@ -7,12 +7,12 @@ are refused by the one or crash the other. Biases stay as they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 
 import onnx
 
 from edgekit.quantize.scales import quantize_rows
-from edgekit.quantize.weights import add_dequantized, finite_values
+from edgekit.quantize.weights import Levels, add_dequantized, finite_values
 from edgekit.rewrite import PassResult
 from edgekit.rewrite.names import Names
 from edgekit.rewrite.sort_nodes import sort_nodes
@@ -28,44 +28,59 @@ def has_recurrent(model: onnx.ModelProto, keep_ops: tuple[str, ...]) -> bool:
     return bool(_nodes(model, keep_ops))
 
 
-@dataclass(frozen=True)
-class Quantized:
-    """`layers` recurrent nodes got INT8 weights."""
-
-    result: PassResult
-    layers: int
-
-
 def recurrent_weights(model: onnx.ModelProto, keep_ops: tuple[str, ...]) -> list[str]:
     """The names of W and R, whatever makes them."""
     return [node.input[index] for node in _nodes(model, keep_ops) for index in _WEIGHTS]
 
 
-def quantize_recurrent(model: onnx.ModelProto, keep_ops: tuple[str, ...]) -> Quantized:
-    """Quantize W and R of all recurrent nodes of the main graph, in place, but for the types in `keep_ops`.
+def quantizable_recurrent(
+    model: onnx.ModelProto, keep_ops: tuple[str, ...]
+) -> tuple[list[onnx.NodeProto], tuple[str, ...]]:
+    """The recurrent nodes of the main graph whose weights can be INT8, but for the types in `keep_ops`.
 
-    1. A weight that is no FP32 initializer is left alone, and the notes say so.
-    2. A weight of one row, or of one value a row, stays without a word: it is tiny, and TensorRT-RTX refuses it.
+    A node whose weights are no FP32 initializers is left alone, and the notes say so. One that has only weights of one
+    row, or of one value a row, is left without a word: they are tiny, and TensorRT-RTX refuses them.
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    done: dict[str, str] = {}
-    free = Names(model)
-    layers, notes = 0, []
+    found, notes = [], []
     for node in _nodes(model, keep_ops):
-        names = {index: node.input[index] for index in _WEIGHTS}
-        if not all(name in weights and weights[name].data_type == onnx.TensorProto.FLOAT for name in names.values()):
+        tensors = [weights.get(node.input[index]) for index in _WEIGHTS]
+        if any(tensor is None or tensor.data_type != onnx.TensorProto.FLOAT for tensor in tensors):
             notes.append(f"{node.op_type} {node.name!r} stays in floating point: its weights are no FP32 constants")
-            continue
-        wide = {index: name for index, name in names.items() if min(weights[name].dims[1:]) > 1}
-        for index, name in wide.items():
-            if name not in done:
-                values, scale = quantize_rows(finite_values(weights[name]))
+        elif any(_is_wide(tensor) for tensor in tensors):
+            found.append(node)
+    return found, tuple(notes)
+
+
+def quantize_recurrent(
+    model: onnx.ModelProto, nodes: Collection[str], levels: Mapping[tuple[str, int], Levels] | None = None
+) -> PassResult:
+    """Quantize W and R of the named nodes, all of them found by `quantizable_recurrent`, in place.
+
+    `levels` has those that are rounded already, by node and number of its input.
+    """
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    given = levels or {}
+    done: dict[tuple[str, int], str] = {}
+    free = Names(model)
+    for node in model.graph.node:
+        for index in _WEIGHTS if node.name in nodes else ():
+            name = node.input[index]
+            if not _is_wide(weights.get(name)):
+                continue
+            rounded = given.get((node.name, index))
+            key = (name, id(rounded))
+            if key not in done:
+                values, scale = rounded or quantize_rows(finite_values(weights[name]))
                 one_block_a_row = {"axis": 2, "block_size": values.shape[-1]}
-                done[name] = add_dequantized(model.graph, name, (values, scale), free, one_block_a_row)
-            node.input[index] = done[name]
-        layers += bool(wide)
-    ready = drop_unread(sort_nodes(model).model).model
-    return Quantized(PassResult(ready, layers > 0, tuple(notes)), layers)
+                done[key] = add_dequantized(model.graph, name, (values, scale), free, one_block_a_row)
+            node.input[index] = done[key]
+    return PassResult(drop_unread(sort_nodes(model).model).model, bool(done))
+
+
+def _is_wide(weight: onnx.TensorProto | None) -> bool:
+    """[D,GH,I] of more than one row, and of more than one value a row."""
+    return weight is not None and min(weight.dims[1:]) > 1
 
 
 def _nodes(model: onnx.ModelProto, keep_ops: tuple[str, ...]) -> list[onnx.NodeProto]:

@@ -12,19 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 LEVELS = 127
+# The largest number of FP8 E4M3 (OCP 8-bit Floating Point Specification, table 1).
+LARGEST_FP8 = 448
 # Far enough from FP16's last digit, 2^-24: scales are rounded up to its grid, here by 6 % of the range at the most.
 SMALLEST_HALF_SCALE = 2.0**-20
 LARGEST_HALF = np.float32(65504)
+# Below half of the largest value, clipping costs more than finer levels gain.
+_SHARES = np.linspace(0.5, 1.0, 21, dtype=np.float32)
 _TINY = np.finfo(np.float32).tiny
 
 
-def scale_of(largest: npt.NDArray[np.float32], *, half: bool = False) -> npt.NDArray[np.float32]:
-    """Scales for ranges -largest..largest, of any shape.
+def scale_of(largest: npt.NDArray[np.float32], *, half: bool = False, levels: int = LEVELS) -> npt.NDArray[np.float32]:
+    """Scales for ranges -largest..largest, of any shape, whose last level is `levels`.
 
     With `half` they are rounded up to FP16's grid, so that FP16 can hold them; one beyond FP16 stays as it is, since
     the cast to FP16 has its own word on such values.
     """
-    exact: npt.NDArray[np.float32] = np.maximum(largest / np.float32(LEVELS), _TINY).astype(np.float32)
+    exact: npt.NDArray[np.float32] = np.maximum(largest / np.float32(levels), _TINY).astype(np.float32)
     if not half:
         return exact
     bounded = np.clip(exact, np.float32(SMALLEST_HALF_SCALE), LARGEST_HALF)
@@ -36,13 +40,53 @@ def scale_of(largest: npt.NDArray[np.float32], *, half: bool = False) -> npt.NDA
 
 
 def quantize_weight(
-    weight: npt.NDArray[np.float32], axis: int | None, *, half: bool = False
+    weight: npt.NDArray[np.float32], axis: int | None, *, half: bool = False, fit: str = "max"
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Return int8 values and scales: one scale a slice along `axis`, or a single one when it is None."""
+    """Return int8 values and scales: one scale a slice along `axis`, or a single one when it is None.
+
+    `fit` is max, or mse for the scale of least squared error of each slice.
+    """
+    largest = _largest(weight, axis)
+    if fit == "mse":
+        largest = _best_fitting(weight, axis, largest)
+    scale = scale_of(largest, half=half)
+    return _rounded(weight, spread(scale, axis, weight.ndim)), scale
+
+
+def quantize_fp8(
+    weight: npt.NDArray[np.float32], axis: int | None, *, half: bool = False
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+    """Return FP8 E4M3 values and scales, as `quantize_weight`; the largest value of a slice becomes 448."""
+    import ml_dtypes  # comes with onnx, which a device that only runs does not have
+
+    scale = scale_of(_largest(weight, axis), half=half, levels=LARGEST_FP8)
+    scaled = np.clip(weight / spread(scale, axis, weight.ndim), -LARGEST_FP8, LARGEST_FP8)
+    return scaled.astype(ml_dtypes.float8_e4m3fn), scale
+
+
+def spread(scale: npt.NDArray[np.float32], axis: int | None, rank: int) -> npt.NDArray[np.float32]:
+    """The scales in a shape that meets a weight of `rank` axes."""
+    return scale if axis is None else scale.reshape([-1 if other == axis else 1 for other in range(rank)])
+
+
+def _largest(weight: npt.NDArray[np.float32], axis: int | None) -> npt.NDArray[np.float32]:
     others: Any = None if axis is None else tuple(other for other in range(weight.ndim) if other != axis)
-    scale = scale_of(np.abs(weight).max(axis=others), half=half)
-    spread = scale if axis is None else scale.reshape([-1 if other == axis else 1 for other in range(weight.ndim)])
-    return _rounded(weight, spread), scale
+    largest: npt.NDArray[np.float32] = np.abs(weight).max(axis=others)
+    return largest
+
+
+def _best_fitting(
+    weight: npt.NDArray[np.float32], axis: int | None, largest: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Of each slice the share of its largest value whose levels are nearest to its values."""
+    others: Any = None if axis is None else tuple(other for other in range(weight.ndim) if other != axis)
+    best, least = largest, np.full(largest.shape, np.inf)
+    for share in _SHARES:
+        scale = spread(scale_of(share * largest), axis, weight.ndim)
+        error = np.square(_rounded(weight, scale) * scale - weight).sum(axis=others)
+        best, least = np.where(error < least, share * largest, best), np.minimum(error, least)
+    fitting: npt.NDArray[np.float32] = best.astype(np.float32)
+    return fitting
 
 
 def quantize_rows(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:

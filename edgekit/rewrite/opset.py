@@ -29,7 +29,8 @@ def raise_opset(model: onnx.ModelProto, opset: int) -> PassResult:
                 "export it at a newer opset",
             ) from error
     # Before IR version 4 every initializer had to be an input too, and those that passes add are none.
-    model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(list(model.opset_import)), 4)
+    least = onnx.helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
+    model.ir_version = max(model.ir_version, least, 4)
     for index, node in enumerate(model.graph.node):
         if not node.name:
             node.name = f"{node.op_type}_{index}"

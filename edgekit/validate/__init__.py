@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.budget import LABELLED, Finding, Limit, judge_exactly, parse_budget, verdict_of
+from edgekit.budget import LABELLED, Finding, Limit, parse_budget, verdict_of
 from edgekit.configs import ValidateConfig
-from edgekit.data import Data, Labels, Samples, Watched, batches, open_data, pick_labels, read_labels, told
-from edgekit.errors import DataError, ModelError, UsageError
+from edgekit.data import Samples, told
+from edgekit.errors import ModelError, UsageError
 from edgekit.files import json_bytes, write_json, written_aside
-from edgekit.judge import Judge
 from edgekit.latency import (
     Environment,
     LatencySummary,
@@ -25,12 +23,14 @@ from edgekit.latency import (
 )
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.reading import graph_inputs, read_onnx
-from edgekit.validate.accuracy import Accuracy, Comparison
-from edgekit.validate.subject import Subject, open_subject, running, serving
+from edgekit.validate.accuracy import Accuracy
+from edgekit.validate.comparing import Compared, check_slices, compare, judge_accuracy, slice_limits
+from edgekit.validate.running import check_timeable
+from edgekit.validate.slices import WORST
+from edgekit.validate.subject import Subject, open_subject, serving
 
-__all__ = ["Accuracy", "LatencyReport", "ValidateReport", "check_budget", "validate"]
+__all__ = ["Accuracy", "LatencyReport", "ValidateReport", "check_budget", "check_slices", "validate"]
 
-_BATCH = 4
 _FEW = 30
 
 
@@ -53,12 +53,17 @@ class LatencyReport:
 
 @dataclass(frozen=True)
 class ValidateReport(StageReport):
-    """`verdict` is PASS, FAIL or INCONCLUSIVE with the backend that ran; `findings` has one line for each promise."""
+    """`verdict` is PASS, FAIL or INCONCLUSIVE with the backend that ran; `findings` has one line for each promise.
+
+    `emulated` are the dtypes, `fp16` or `bf16`, whose rounding was emulated in FP32 to judge the accuracy.
+    `--slices` without a promise is a finding of its own, the last one.
+    """
 
     source: Path
     verdict: str
     exit_code: int
     backend: str
+    emulated: tuple[str, ...]
     findings: tuple[Finding, ...]
     accuracy: Accuracy
     latency: LatencyReport | None
@@ -77,9 +82,12 @@ def validate(
 ) -> ValidateReport:
     """Compare `source`, an ONNX file or a bundle, with `config.reference` on `config.data`; the report goes to `out`.
 
-    The reference and an ONNX run in onnxruntime on the CPU at ORT_DISABLE_ALL, each in a process of its own. Latency
-    is measured where the budget asks for it. Raises DataError, ModelError, IntegrityError, RecipeError, UsageError or
-    OutputError; a broken budget is not an error but a verdict.
+    The reference and an ONNX run in onnxruntime on the CPU at ORT_DISABLE_ALL, each in a process of its own; an ONNX
+    of FP16 or BF16 as an FP32 twin that rounds as it does, and the verdict says so. Latency is measured on the model
+    itself, where the budget asks for it. With `config.slices`, or a promise `worst_slice_drop`, a damaged slice
+    fails; without, it is a warning: edgekit.validate.slices has the rules. Raises DataError, ModelError,
+    IntegrityError, RecipeError, UsageError or OutputError, and TargetError for the latency of BF16 without a GPU; a
+    broken budget is not an error but a verdict.
     """
     with written_aside(out) as partial:
         report = _judged(source, out, config, progress)
@@ -93,38 +101,39 @@ def _judged(source: Path, out: Path, config: ValidateConfig, progress: Progress)
     check_budget(limits, config.fps)
     if config.reference is None or config.data is None:
         raise UsageError("expected a reference and data to judge on, found none", "--reference REF.onnx --data D")
+    check_slices(config)
     subject = open_subject(source, config)
     _check_inputs(subject, config.reference)
-    data = open_data(config.data, subject.inputs, subject.preprocess, subject.classes)
-    labels = _labels(limits, config, subject, data)
-    watched = Watched()
-    classifies = subject.classifies or labels is not None or any(limit.key == "agreement" for limit in limits)
-    meters = Comparison(classifies=classifies)
-    backend, first = _compare(subject, config, (data, labels, watched), meters, progress)
-    accuracy = meters.result()
-    found = {limit: judge_exactly(limit, accuracy.of(limit)) for limit in limits if limit.gate == "accuracy"}
-    latency = None
     timed = tuple(limit for limit in limits if limit.gate == "latency")
-    if timed or config.fps or config.requests:
-        latency, judged = _latency(subject, config, first, timed, progress)
+    measured = bool(timed or config.fps or config.requests)
+    if measured:
+        check_timeable(subject, config.backend)
+    compared = compare(subject, config, limits, progress)
+    extra = slice_limits(limits, config)
+    found = judge_accuracy(limits, extra, compared.accuracy)
+    latency = None
+    if measured:
+        latency, judged = _latency(subject, config, compared.request, timed, progress)
         found |= judged
-    findings = tuple(found[limit] for limit in limits)
+    findings = tuple(found[limit] for limit in (*limits, *extra))
     verdict, exit_code = verdict_of(findings)
+    ran = compared.ran
     return ValidateReport(
         path=out,
         seconds=watch.seconds(),
         peak_rss_mib=peak_rss_mib(),
-        warnings=_warnings(limits, subject, watched, latency),
+        warnings=_warnings((*limits, *extra), subject, compared, latency),
         source=source,
-        verdict=f"{verdict} ({backend}){subject.engines_left(backend)}",
+        verdict=f"{verdict} ({ran.backend}){subject.engines_left(ran.backend)}",
         exit_code=exit_code,
-        backend=backend,
+        backend=ran.backend,
+        emulated=ran.emulated,
         findings=findings,
-        accuracy=accuracy,
+        accuracy=compared.accuracy,
         latency=latency,
-        samples=watched.count,
-        data=told(data, watched.count),
-        data_sha256=watched.sha256(),
+        samples=compared.watched.count,
+        data=told(compared.data, compared.watched.count),
+        data_sha256=compared.watched.sha256(),
     )
 
 
@@ -144,51 +153,6 @@ def _check_inputs(subject: Subject, reference: Path) -> None:
             ", ".join(f"{spec.name}: {spec}" for spec in specs) for specs in (subject.inputs, found.values())
         )
         raise ModelError(f"expected the reference {reference} to have the inputs {wanted}, found {other}")
-
-
-def _labels(limits: tuple[Limit, ...], config: ValidateConfig, subject: Subject, data: Data) -> Labels | None:
-    """Those given, else those of the data's folders: where the classes have names, or the budget asks for labels.
-
-    Folders called 2026/ are no labels to a model that names no classes, unless they have to be.
-    """
-    if config.labels is not None:
-        return read_labels(config.labels, data, subject.classes)
-    asked = [limit.key for limit in limits if limit.key in LABELLED]
-    if asked and data.labels is None:
-        raise UsageError(
-            f"expected labels to judge {', '.join(asked)} by, found none for {data.what}",
-            "--labels L, or pictures in folders named after the model's classes",
-        )
-    return data.labels if asked or subject.classes else None
-
-
-def _compare(
-    subject: Subject,
-    config: ValidateConfig,
-    given: tuple[Data, Labels | None, Watched],
-    meters: Comparison,
-    progress: Progress,
-) -> tuple[str, Samples]:
-    """One pass over the data, which may come only once: each batch goes to both models.
-
-    Returns the backend that ran, and the first samples as they are sent to measure latency.
-    """
-    data, labels, watched = given
-    first, size = None, max(_BATCH, subject.batch())
-    total = 0 if data.count is None else min(data.count, config.samples)
-    with contextlib.ExitStack() as stack:
-        assert config.reference is not None
-        reference = stack.enter_context(Judge(config.reference))
-        runner, backend = stack.enter_context(running(subject, config.backend))
-        for samples in watched.through(batches(data, subject.inputs, size, config.samples)):
-            first = samples if first is None else first
-            known = None if labels is None else pick_labels(labels, samples.index)
-            meters.add(reference.run(samples.inputs), runner.run(samples.inputs), known)
-            progress("comparing with the reference", watched.count, total)
-    if labels is not None and data.count is None and watched.count < min(len(labels), config.samples):
-        raise DataError(f"expected a label for each sample, found {len(labels)} for {watched.count} {data.what}")
-    assert first is not None  # no samples at all are a DataError
-    return backend, first[: subject.batch()]
 
 
 def _latency(
@@ -218,12 +182,17 @@ def _latency(
 
 
 def _warnings(
-    limits: tuple[Limit, ...], subject: Subject, watched: Watched, latency: LatencyReport | None
+    limits: tuple[Limit, ...], subject: Subject, compared: Compared, latency: LatencyReport | None
 ) -> tuple[str, ...]:
-    few = [limit.key for limit in limits if limit.key in (*LABELLED, "agreement")]
-    lines = list(watched.doubts(subject.preprocess))
-    if few and watched.count < _FEW:
-        lines.append(f"{', '.join(few)} on {watched.count} samples only: one of them is {1 / watched.count:.0%}")
+    few = [limit.key for limit in limits if limit.key in (*LABELLED, "agreement") and limit.key != WORST]
+    accuracy, count = compared.accuracy, compared.watched.count
+    lines = [*compared.ran.warnings, *compared.watched.doubts(subject.preprocess)]
+    if few and count < _FEW:
+        lines.append(f"{', '.join(few)} on {count} samples only: one of them is {1 / count:.0%}")
+    if accuracy.slices is not None:
+        lines += accuracy.slices.warnings(asked=any(limit.key == WORST for limit in limits))
+    if accuracy.robustness is not None:
+        lines += accuracy.robustness.warnings()
     if latency is not None:
         lines += latency.environment.warnings()
         if latency.utilisation is not None and latency.utilisation >= 1:

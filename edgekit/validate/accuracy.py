@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 
 from edgekit.budget import Limit
-from edgekit.data import Array, Batch, Labels
+from edgekit.data import Array, Batch, Indices, Labels
 from edgekit.errors import DataError, ModelError
-from edgekit.metrics import Agreement, Cosine, Perplexity, Sqnr, TopK, class_axis
+from edgekit.metrics import IGNORED, Agreement, Cosine, Flags, Perplexity, SliceCounts, Sqnr, TopK, class_axis
+from edgekit.validate.robustness import Robustness
+from edgekit.validate.slices import ALLOWED_DROP, Sliced, Slicing, sliced
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Pair:
 class Accuracy:
     """`sqnr_db`, `cosine` and `agreement` by output; what needs labels is of the output `scored`, '' without any.
 
-    The perplexity is there for labels of sequences. Infinities and NaN are what they are: 'inf' in the JSON.
+    The perplexity is there for labels of sequences. `slices` are of the output `scored`, or without labels of the first
+    one of class scores; `robustness` is there where it was asked for. Infinities and NaN are 'inf' and 'nan' in JSON.
     """
 
     sqnr_db: dict[str, float]
@@ -34,6 +37,8 @@ class Accuracy:
     top1: Pair | None = None
     top5: Pair | None = None
     perplexity: Pair | None = None
+    slices: Sliced | None = None
+    robustness: Robustness | None = None
 
     def of(self, limit: Limit) -> float:
         """The value of an accuracy limit's key, of the worst output; DataError where these outputs have none."""
@@ -56,26 +61,28 @@ class _Marks:
     def __init__(self) -> None:
         self.top1, self.top5, self.perplexity = TopK(1), TopK(5), Perplexity()
 
-    def add(self, scores: Array, labels: Labels) -> None:
-        self.top1.add(scores, labels)
+    def add(self, scores: Array, labels: Labels) -> Flags:
+        """Returns which of the labels it has right."""
         self.top5.add(scores, labels)
         if labels.ndim == 2:
             self.perplexity.add(scores, labels)
+        return self.top1.add(scores, labels)
 
 
 class Comparison:
     """Collects what `Accuracy` says. Choices are compared where `classifies` says that the outputs are class scores."""
 
-    def __init__(self, *, classifies: bool) -> None:
-        self._classifies = classifies
+    def __init__(self, *, classifies: bool, slicing: Slicing = Slicing()) -> None:
+        self._classifies, self._slicing = classifies, slicing
+        self._slices = SliceCounts()
         self._sqnr: dict[str, Sqnr] = {}
         self._cosine: dict[str, Cosine] = {}
         self._agreement: dict[str, Agreement] = {}
         self._scored = ""
         self._found, self._reference = _Marks(), _Marks()
 
-    def add(self, wanted: Batch, found: Batch, labels: Labels | None) -> None:
-        """One batch of the reference and of the model.
+    def add(self, wanted: Batch, found: Batch, labels: Labels | None, groups: Indices | None = None) -> None:
+        """One batch of the reference and of the model; `groups` int64 [N] are its slices, if they are no classes.
 
         Raises ModelError when their outputs are not the same tensors, DataError for labels that fit no output.
         """
@@ -87,15 +94,19 @@ class Comparison:
             self._sqnr.setdefault(name, Sqnr()).add(array, found[name])
             self._cosine.setdefault(name, Cosine()).add(array, found[name])
             if self._classifies and array.dtype.kind == "f" and class_axis(array.shape) is not None:
-                self._agreement.setdefault(name, Agreement()).add(array, found[name])
+                chosen, same = self._agreement.setdefault(name, Agreement()).add(array, found[name])
+                if labels is None and name == next(iter(self._agreement)):
+                    known = chosen != IGNORED
+                    self._slices.add(chosen, known[known], same[known])
         if labels is not None:
             self._scored = self._scored or _scored(wanted, labels)
-            self._reference.add(wanted[self._scored], labels)
-            self._found.add(found[self._scored], labels)
+            right = self._reference.add(wanted[self._scored], labels)
+            self._slices.add(labels, right, self._found.add(found[self._scored], labels), groups)
 
-    def result(self) -> Accuracy:
-        """All of it so far."""
+    def result(self, allowed_drop: float = ALLOWED_DROP) -> Accuracy:
+        """All of it so far; a slice fails when it drops by more than `allowed_drop`, a fraction."""
         found, reference = self._found, self._reference
+        counts = list(self._slices)
         labelled, sequences = reference.top1.count > 0, reference.perplexity.count > 0
         return Accuracy(
             sqnr_db={name: meter.db() for name, meter in self._sqnr.items()},
@@ -105,6 +116,7 @@ class Comparison:
             top1=_fall(found.top1, reference.top1) if labelled else None,
             top5=_fall(found.top5, reference.top5) if labelled and found.top5.classes > 5 else None,
             perplexity=_rise(found.perplexity.value(), reference.perplexity.value()) if sequences else None,
+            slices=sliced(counts, self._slicing, labelled=labelled, allowed=allowed_drop) if counts else None,
         )
 
 

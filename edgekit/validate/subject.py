@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from edgekit.bundle import Manifest, verify
 from edgekit.configs import ValidateConfig
 from edgekit.data import Array, Batch, Samples, fixed_batch
 from edgekit.errors import UsageError
-from edgekit.judge import OPTIMIZATION, Judge
+from edgekit.judge import OPTIMIZATION
 from edgekit.recipe import Recipe, load_recipe, recipe_of
+from edgekit.rewrite.emulated import narrow_dtypes
 from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx, read_onnx_file
 from edgekit.runtime import Session
 from edgekit.runtime.choice import backend_of, choose
@@ -21,12 +21,15 @@ from edgekit.runtime.ort import OrtBackend
 from edgekit.specs import Postprocess, Preprocess, TensorSpec
 from edgekit.targets import sm_names
 
-_ORT = "ort, cpu"
+ORT = "ort, cpu"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """`onnx` is what onnxruntime runs; `classes` are the names of what the model tells apart, where it has any."""
+    """`onnx` is what onnxruntime runs; `classes` are the names of what the model tells apart, where it has any.
+
+    `narrow` are the floating-point dtypes of 16 bits that `onnx` holds: `fp16`, `bf16`.
+    """
 
     path: Path
     onnx: Path
@@ -35,6 +38,7 @@ class Subject:
     preprocess: Preprocess | None
     classes: tuple[str, ...]
     classifies: bool
+    narrow: tuple[str, ...]
     manifest: Manifest | None = None
 
     def batch(self) -> int:
@@ -45,16 +49,14 @@ class Subject:
 
     def engines_left(self, backend: str) -> str:
         """What the verdict must say of engines that did not run."""
-        entries = self.manifest.engines if self.manifest and backend == _ORT else ()
+        entries = self.manifest.engines if self.manifest and backend.startswith(ORT) else ()
         return "".join(
             f"; engine {backend_of(entry.flavour)} {sm_names(entry.compute_capabilities)}: not run" for entry in entries
         )
 
-
-class Runner(Protocol):
-    """Whoever computes the outputs of a batch."""
-
-    def run(self, batch: Batch) -> Batch: ...
+    def on_onnxruntime(self, backend: str) -> bool:
+        """Whether `backend`, as it was asked for, means onnxruntime here; TargetError for one that is not there."""
+        return self.manifest is None or choose(self.manifest, backend).backend == "ort"
 
 
 def open_subject(source: Path, config: ValidateConfig) -> Subject:
@@ -78,6 +80,7 @@ def open_subject(source: Path, config: ValidateConfig) -> Subject:
         preprocess=given.preprocess or (load_recipe(own).preprocess if own else None),
         classes=classes,
         classifies=bool(classes) or "classification" in str(metadata(model, "task")),
+        narrow=narrow_dtypes(model),
     )
 
 
@@ -94,23 +97,9 @@ def _of_bundle(path: Path, given: Recipe) -> Subject:
         preprocess=given.preprocess or found.table(Preprocess, manifest.preprocess),
         classes=answer.labels if answer else (),
         classifies=answer is not None,
+        narrow=narrow_dtypes(read_onnx(path / manifest.model.file)),
         manifest=manifest,
     )
-
-
-@contextmanager
-def running(subject: Subject, backend: str) -> Iterator[tuple[Runner, str]]:
-    """Yield whoever computes, with its name such as `ort, cpu`.
-
-    onnxruntime runs in a process of its own at ORT_DISABLE_ALL; an engine runs in a Session, which only a bundle has.
-    Raises TargetError for a backend that is not there.
-    """
-    if subject.manifest is None or choose(subject.manifest, backend).backend == "ort":
-        with Judge(subject.onnx) as judge:
-            yield judge, _ORT
-    else:
-        with Session.open(subject.path, backend) as session:
-            yield session, f"{session.backend}, {session.device}"
 
 
 @contextmanager

@@ -139,7 +139,7 @@ def test_one_line_and_the_right_code(here, capsys, arguments, code, says):
 
 
 def test_an_unwritable_folder_is_found_before_the_work(here, capsys, monkeypatch):
-    monkeypatch.setattr("edgekit.quantize.read_onnx_file", lambda path: pytest.fail("the model was read first"))
+    monkeypatch.setattr("edgekit.quantize.making.read_onnx_file", lambda path: pytest.fail("the model was read first"))
     assert refused(capsys, ["quantize", "good.onnx", "file/o.onnx", "--precision", "fp16"])[0] == 1
 
 
@@ -185,7 +185,7 @@ def test_interrupted_in_the_middle(here):
 
 def test_an_interrupt_that_a_library_swallows_comes_back(here, capsys, monkeypatch):
     """As inside a destructor or a bare `except`: the next step of the stage raises it again."""
-    import edgekit.quantize as room
+    import edgekit.quantize.making as room
 
     def swallows(path: Path) -> object:
         with contextlib.suppress(KeyboardInterrupt):
@@ -208,7 +208,7 @@ def test_an_error_that_an_interrupt_caused_is_the_interrupt(here, capsys, monkey
             time.sleep(1)
         raise ImportError("half of a module")
 
-    monkeypatch.setattr("edgekit.quantize.read_onnx_file", breaks)
+    monkeypatch.setattr("edgekit.quantize.making.read_onnx_file", breaks)
     code, line = refused(capsys, ["quantize", "good.onnx", "o.onnx", "--precision", "fp16"])
     assert (code, line) == (130, "edgekit: error: interrupted")
 

@@ -19,6 +19,14 @@ def here(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def dusk_here(dusk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for file in dusk.iterdir():
+        shutil.copy(file, tmp_path / ("good.onnx" if file.name == "fp32.onnx" else file.name))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def printed(capsys: pytest.CaptureFixture[str], model: str, *more: str) -> tuple[int, str]:
     with pytest.raises(SystemExit) as exit_info:
         main(["validate", model, "--reference", "good.onnx", "--data", "data.npz", *more])
@@ -54,3 +62,38 @@ def test_json_is_the_report(here, capsys):
     assert table == json.loads(Path("near.onnx.validate.json").read_text())
     assert (code, table["stage"], table["latency"]["mode"]) == (0, "validate", "fixed-rate")
     assert [finding["limit"]["key"] for finding in table["findings"]] == ["p50_ms", "deadline_miss"]
+
+
+def test_a_damaged_slice_is_named_and_fails(dusk_here, capsys):
+    more = ["--labels", "labels.csv", "--slices", "label", "--samples", "2000"]
+    code, out = printed(capsys, "dusk.onnx", "--budget", "top1_drop<=0.03", *more)
+    lines = out.splitlines()
+    assert code == 3
+    assert "slices by label: 10 judged, 0 of fewer than 30 samples not judged" in lines
+    assert any(line.startswith("  FAIL label ") for line in lines)
+    assert any(line.startswith("top1_drop<=0.03: PASS, found 0.0") for line in lines)
+    assert lines[-2].startswith("worst_slice_drop<=0.01: FAIL, found 0.1")
+    assert lines[-1] == "FAIL (ort, cpu)"
+
+
+def test_robustness_is_told(dusk_here, capsys):
+    code, out = printed(capsys, "day.onnx", "--labels", "labels.csv", "--robustness", "--json")
+    found = json.loads(out)["accuracy"]["robustness"]
+    assert (code, found["inputs"], found["samples"]) == (0, ["image"], 32)
+    assert found["perturbed"][0] == {
+        "kind": "none", "strength": 0.0, "sqnr_db": found["perturbed"][0]["sqnr_db"], "agreement": 1.0,
+        "reference_kept": 1.0, "found_kept": 1.0,
+    }  # fmt: skip
+    _, out = printed(capsys, "day.onnx", "--labels", "labels.csv", "--robustness")
+    assert "robustness on 32 samples, image perturbed:" in out
+    assert "  noise 8%: SQNR " in out
+
+
+def test_a_column_that_is_not_there_names_the_nearest(dusk_here, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["validate", "day.onnx", "--reference", "good.onnx", "--data", "data.npz", "--labels", "labels.csv",
+              "--slices", "imk"])  # fmt: skip
+    assert exit_info.value.code == 1
+    assert capsys.readouterr().err == (
+        "edgekit: error: labels.csv: no column 'imk'; did you mean 'ink'?; next: --slices\n"
+    )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.data import pick_labels, read_labels
+from edgekit.data import pick_labels, read_groups, read_labels
 from edgekit.data.labels import folder_labels
 from edgekit.errors import DataError
 
@@ -195,3 +195,45 @@ def test_labels_are_picked_by_index(labels, data):
 def test_a_sample_beyond_the_labels():
     with pytest.raises(DataError, match="expected a label for sample 3, found 3 labels; next: --labels"):
         pick_labels(np.arange(3), np.array([0, 3]))
+
+
+def groups(path, text, column, data=PICTURES):
+    (path / "labels.csv").write_text(text, "utf-8")
+    found = read_groups(path / "labels.csv", data, column)
+    assert found.index.dtype == np.int64
+    return found.names, found.index.tolist()
+
+
+def test_a_column_slices_the_samples(tmp_path):
+    """In the order of the data, not of the table; the names in their own."""
+    rows = "sample,camera,label,light\nday/b.png,rear,dog,1\na.png,front,cat,2\nnight/b.png, rear ,cow,1\n"
+    assert groups(tmp_path, rows, "camera") == (("front", "rear"), [0, 1, 1])
+    assert groups(tmp_path, rows, "light") == (("1", "2"), [1, 0, 0])
+    assert table(tmp_path, rows) == [0, 1, 2]
+
+
+def test_what_is_not_filled_in_is_a_slice_of_its_own(tmp_path):
+    """An empty cell, and a row that ends early."""
+    rows = "sample,label,camera\n0,0,\n1,0,rear\n2,0\n"
+    assert groups(tmp_path, rows, "camera", Named()) == (("(empty)", "rear"), [0, 1, 0])
+
+
+def test_a_stream_that_does_not_know_its_length_has_slices_too(tmp_path):
+    assert groups(tmp_path, "sample,label,at\n1,0,b\n0,0,a\n", "at", Named(count=None)) == (("a", "b"), [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sample,label,camera\n0,0,a\n1,0,b\n2,0,c\n", "no column 'cam'; did you mean 'camera'?; next: --slices"),
+        ("sample,label,cam\n0,0,a\n1,0,b\n", "expected a cam for sample 2, found none"),
+        ("sample,label,cam\n0,0,a\n1,0,b\n2,0,c\n2,0,d\n", "expected one cam for sample 2, found 'c' and 'd'"),
+        ("sample,cam\n0,a\n1,b\n2,c\n", "expected the columns sample and label, found sample, cam"),
+    ],
+)
+def test_a_column_that_does_not_fit(tmp_path, text, says):
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(DataError) as error:
+        read_groups(tmp_path / "labels.csv", Named(), "cam")
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)

@@ -22,7 +22,8 @@ from edgekit.configs import BuildConfig, QuantizeConfig  # noqa: E402
 from edgekit.judge import outputs_of, plain_session  # noqa: E402
 from edgekit.metrics import Sqnr  # noqa: E402
 from edgekit.quantize import quantize  # noqa: E402
-from edgekit.quantize.recurrent import quantize_recurrent, recurrent_weights  # noqa: E402
+from edgekit.quantize.recurrent import quantizable_recurrent, quantize_recurrent, recurrent_weights  # noqa: E402
+from edgekit.quantize.scales import quantize_rows  # noqa: E402
 from edgekit.rewrite.fold import fold  # noqa: E402
 
 helper = onnx.helper
@@ -100,7 +101,7 @@ def quantized(model: onnx.ModelProto, folder: Path, precision: str = "int8", kee
     """The report; the data is `x` of four sequences unless it is given."""
     onnx.save(model, folder / "float.onnx")
     np.savez(folder / "data.npz", **(data or {"x": sequences(4, 7)}))
-    asked = QuantizeConfig(precision, keep_ops, data=str(folder / "data.npz"))
+    asked = QuantizeConfig(precision, keep_ops, data=str(folder / "data.npz"), method="max")
     return quantize(folder / "float.onnx", folder / "int8.onnx", asked)
 
 
@@ -229,7 +230,13 @@ HALVES = {"a": PLAIN["W0"][0, :4], "b": PLAIN["W0"][0, 4:], "R0": PLAIN["R0"], "
 
 
 def folded_and_quantized(model: onnx.ModelProto) -> onnx.ModelProto:
-    return quantize_recurrent(fold(model, recurrent_weights(model, ())).model, ()).result.model
+    return all_quantized(fold(model, recurrent_weights(model, ())).model)[1].model
+
+
+def all_quantized(model: onnx.ModelProto, keep_ops=()):
+    """The nodes that can be quantized, the model with all of them quantized, and the notes on the others."""
+    nodes, notes = quantizable_recurrent(model, keep_ops)
+    return [node.name for node in nodes], quantize_recurrent(model, {node.name for node in nodes}), notes
 
 
 def test_weights_that_follow_from_constants_are_int8_too_and_int8_stays_what_it_is():
@@ -254,9 +261,9 @@ LEFT = {
 def test_weights_that_are_no_constants_stay_and_the_notes_say_so(nodes, weights):
     model = one(nodes, weights)
     before = model.graph.node[-1].SerializeToString()
-    made = quantize_recurrent(model, ())
-    assert (made.layers, made.result.modified) == (0, False)
-    assert made.result.notes == ("RNN 'rnn' stays in floating point: its weights are no FP32 constants",)
+    nodes, made, notes = all_quantized(model)
+    assert (nodes, made.modified) == ([], False)
+    assert notes == ("RNN 'rnn' stays in floating point: its weights are no FP32 constants",)
     assert model.graph.node[-1].SerializeToString() == before
 
 
@@ -266,10 +273,46 @@ def test_a_weight_that_two_nodes_read_is_quantized_once():
                  node("Squeeze", ["h4", "one"], ["h"]), *two, node("Add", ["a", "b"], ["y"])],
                 PLAIN | {"one": np.array([1])})  # fmt: skip
     wanted = ReferenceEvaluator(model).run(None, {"x": BATCHES[0]})
-    made = quantize_recurrent(model, ())
-    assert made.layers == 3
-    onnx.checker.check_model(made.result.model)
+    nodes, made, _ = all_quantized(model)
+    assert nodes == ["first", "a", "b"]
+    assert [key for key in initializers(made.model) if key.endswith("_int8")] == ["W0_int8", "R0_int8"]
+    onnx.checker.check_model(made.model)
     assert sqnr_db(wanted, ReferenceEvaluator(model).run(None, {"x": BATCHES[0]})) > 35
+
+
+def floored(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rounded another way than to the nearest: [D,GH,I] and [D,GH,1]."""
+    step = (np.abs(weight).max(axis=-1, keepdims=True) / 127).astype(np.float32)
+    return np.clip(np.floor(weight / step), -127, 127).astype(np.int8), step
+
+
+@pytest.mark.parametrize("given", [[(0, 1)], [(0, 2)], [(0, 1), (0, 2)], [(1, 2)], [(0, 2), (1, 2)], []], ids=str)
+def test_weights_that_are_rounded_already(given):
+    """Two nodes share both weights; each gets what was given for it, and the nearest levels for the rest."""
+    made = [node("RNN", ["x", "W0", "R0"], ["", out], f"rnn{at}", hidden_size=H) for at, out in enumerate("ab")]
+    model = one([*made, node("Concat", ["a", "b"], ["y"], axis=1)], PLAIN)
+    levels = {(f"rnn{at}", index): floored(PLAIN["WR"[index - 1] + "0"]) for at, index in given}
+    oracle = copy.deepcopy(model)
+    for at in range(2):
+        for index, name in ((1, "W0"), (2, "R0")):
+            values, step = levels.get((f"rnn{at}", index)) or quantize_rows(PLAIN[name])
+            oracle.graph.initializer.append(onnx.numpy_helper.from_array(values * step, f"{name}{at}"))
+            oracle.graph.node[at].input[index] = f"{name}{at}"
+    quantize_recurrent(model, {"rnn0", "rnn1"}, levels)
+    onnx.checker.check_model(model)
+    feeds = {"x": BATCHES[0]}
+    wanted, found = (plain_session(item.SerializeToString()).run(None, feeds)[0] for item in (oracle, model))
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    stored = [name for name in initializers(model) if "_int8" in name]
+    kinds = [(index, at if (at, index) in given else None) for at in range(2) for index in (1, 2)]
+    assert len(stored) == len(set(kinds)), "what two nodes share is stored once"
+
+
+def test_levels_of_nodes_that_are_not_named_are_not_used():
+    model = one([layer()], PLAIN)
+    before = copy.deepcopy(model)
+    assert not quantize_recurrent(model, set(), {("rnn", 1): floored(PLAIN["W0"])}).modified
+    assert model == before
 
 
 def test_kept_types_and_branches_stay():
@@ -278,8 +321,8 @@ def test_kept_types_and_branches_stay():
     choose = node("If", ["go"], ["z"], then_branch=inside, else_branch=inside)
     model = one([layer(y="last"), choose, node("Add", ["z", "last"], ["y"])], PLAIN | {"go": np.array(True)})
     kept, before = copy.deepcopy(model), choose.SerializeToString()
-    assert (quantize_recurrent(kept, ("RNN",)).layers, kept) == (0, model)
-    quantize_recurrent(model, ("GRU",))
+    assert (all_quantized(kept, ("RNN",))[0], kept) == ([], model)
+    all_quantized(model, ("GRU",))
     assert {"W0", "R0", "W0_int8", "R0_int8"} <= initializers(model).keys()
     assert next(item for item in model.graph.node if item.op_type == "If").SerializeToString() == before
 

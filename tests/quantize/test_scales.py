@@ -17,7 +17,14 @@ from onnx.reference import ReferenceEvaluator  # noqa: E402
 from edgekit.configs import QuantizeConfig  # noqa: E402
 from edgekit.metrics import Sqnr  # noqa: E402
 from edgekit.quantize import quantize  # noqa: E402
-from edgekit.quantize.scales import SMALLEST_HALF_SCALE, quantize_rows, quantize_weight, scale_of  # noqa: E402
+from edgekit.quantize.scales import (  # noqa: E402
+    SMALLEST_HALF_SCALE,
+    quantize_fp8,
+    quantize_rows,
+    quantize_weight,
+    scale_of,
+    spread,
+)
 
 ROWS = arrays.arrays(np.float32, (2, 3, 4), elements=st.floats(-1e6, 1e6, width=32))
 
@@ -118,7 +125,9 @@ def test_the_onnx_packages_own_cases(name, tmp_path):
     alone = onnx.helper.make_graph(graph.node, "g", [graph.input[0]], graph.output, tensors)
     onnx.save(onnx.helper.make_model(alone, opset_imports=case.model.opset_import, ir_version=10), tmp_path / "m.onnx")
     np.savez(tmp_path / "x.npz", X=inputs[0])
-    path = quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", QuantizeConfig("int8", data=str(tmp_path / "x.npz"))).path
+    path = quantize(
+        tmp_path / "m.onnx", tmp_path / "q.onnx", QuantizeConfig("int8", data=str(tmp_path / "x.npz"), method="max")
+    ).path
     found = ReferenceEvaluator(str(path)).run(None, {"X": inputs[0]})
     random = any(np.ptp(weights[name], axis=-1).any() for name in "WR")
     for array, expected in zip(found, wanted, strict=True):
@@ -127,3 +136,96 @@ def test_the_onnx_packages_own_cases(name, tmp_path):
     assert not {"W", "R"} & after.keys()
     for name in names[3:]:
         np.testing.assert_array_equal(after[name], weights[name])
+
+
+def squared_error(weight: np.ndarray, scale: np.ndarray) -> float:
+    exact = weight.astype(np.float64)
+    return float(np.square(np.clip(np.rint(exact / scale), -127, 127) * scale - exact).sum())
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+@pytest.mark.parametrize("sigma", [0.1, 1.5])  # of a lognormal: all of one size, and some far out
+def test_the_best_fitting_scale_is_the_best_of_21_shares_of_the_largest(axis, sigma):
+    random = np.random.default_rng(0)
+    weight = (random.lognormal(sigma=sigma, size=(40, 50)) * random.choice([-1, 1], (40, 50))).astype(np.float32)
+    values, scale = quantize_weight(weight, axis, fit="mse")
+    slices = [weight] if axis is None else list(np.moveaxis(weight, axis, 0))
+    for part, step in zip(slices, np.atleast_1d(scale), strict=True):
+        tried = [squared_error(part, share * np.abs(part).max() / 127) for share in np.linspace(0.5, 1, 21)]
+        assert squared_error(part, float(step)) == pytest.approx(min(tried), rel=1e-4)
+    np.testing.assert_array_equal(values, np.clip(np.rint(weight / spread(scale, axis, 2)), -127, 127))
+
+
+def test_the_best_fitting_scale_clips_one_value_for_the_sake_of_many():
+    even = np.linspace(-1, 1, 4001, dtype=np.float32)
+    for times, bounds in ((1, (1.7, 1.9)), (50, (0.95, 1.05))):
+        _, scale = quantize_weight(np.append(np.tile(even, times), np.float32(1.9)), None, fit="mse")
+        assert bounds[0] < 127 * scale <= bounds[1]
+    assert quantize_weight(even, None, fit="mse")[1] == pytest.approx(1 / 127, rel=1e-6)
+
+
+@pytest.mark.parametrize("fit", ["max", "mse"])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_weights_of_zeros_and_slices_of_zeros(axis, fit):
+    weight = np.array([[0, 0], [0, 3]], np.float32)
+    for array in (weight, 0 * weight):
+        values, scale = quantize_weight(array, axis, fit=fit)
+        np.testing.assert_allclose(values * spread(scale, axis, 2), array, rtol=1e-2)
+        assert (scale > 0).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_best_fitting_scales_may_have_to_be_on_the_grid_of_fp16(axis):
+    weight = np.random.default_rng(1).normal(size=(30, 40)).astype(np.float32)
+    exact, half = (quantize_weight(weight, axis, half=half, fit="mse")[1] for half in (False, True))
+    np.testing.assert_array_equal(half, half.astype(np.float16))
+    assert ((half >= exact) & (half <= exact * (1 + 2**-10))).all()
+
+
+def eight_bit_floats() -> np.ndarray:
+    """All finite numbers of E4M3, by its definition: a sign, four bits of exponent with bias 7, three of mantissa.
+
+    Source: OCP 8-bit Floating Point Specification (OFP8), table 1.
+    """
+    subnormal = [mantissa / 8 * 2.0**-6 for mantissa in range(8)]
+    normal = [(1 + mantissa / 8) * 2.0 ** (exponent - 7) for exponent in range(1, 16) for mantissa in range(8)]
+    positive = (subnormal + normal)[:-1]  # the last pattern is NaN
+    return np.array(sorted({sign * number for sign in (-1, 1) for number in positive}))
+
+
+FP8 = eight_bit_floats()
+
+
+@given(arrays.arrays(np.float32, (3, 5), elements=st.floats(-1e6, 1e6, width=32)), st.sampled_from([None, 0, 1]))
+def test_fp8_is_the_nearest_number_there_is(weight, axis):
+    values, scale = quantize_fp8(weight, axis)
+    assert str(values.dtype) == "float8_e4m3fn"
+    assert FP8.max() == 448
+    wanted = np.abs(weight).max(axis=None if axis is None else 1 - axis).astype(np.float64) / 448
+    np.testing.assert_allclose(scale, np.maximum(wanted, np.finfo(np.float32).tiny), rtol=1e-6)
+    scaled = np.clip(weight / spread(scale, axis, 2), -448, 448).astype(np.float64)
+    found = values.astype(np.float64)
+    assert np.isin(found, FP8).all(), "no NaN, which is what a number beyond 448 becomes"
+    np.testing.assert_array_equal(np.abs(found - scaled), np.abs(FP8[:, None, None] - scaled).min(axis=0))
+
+
+def test_fp8_by_hand():
+    """448 is the largest; 17 lies between 16 and 18, and goes to the even mantissa; 2^-10 is half of the smallest."""
+    weight = np.array([448, -17, 19, 2.0**-9, 2.0**-10, 0], np.float32)
+    values, scale = quantize_fp8(weight, None)
+    assert scale == 1
+    assert values.astype(np.float32).tolist() == [448, -16, 20, 2.0**-9, 0, 0]
+
+
+@given(st.floats(2.0**-12, 60000, width=32))
+def test_fp8_holds_the_largest_value_on_the_grid_of_fp16_too(largest):
+    values, scale = quantize_fp8(np.array([largest, -largest], np.float32), None, half=True)
+    assert scale == np.float16(scale)
+    np.testing.assert_allclose(values.astype(np.float32) * scale, [largest, -largest], rtol=1 / 16)
+
+
+def test_scales_spread_along_their_axis():
+    scale = np.arange(1, 4, dtype=np.float32)
+    weight = np.ones((2, 3, 4), np.float32)
+    np.testing.assert_array_equal(weight * spread(scale, 1, 3), weight * scale[None, :, None])
+    assert spread(np.float32(2), None, 3) == 2

@@ -145,7 +145,7 @@ def test_what_was_used_is_what_is_told(digits, tmp_path):
     ("config", "says"),
     [
         ({"precision": "int8"}, "expected real inputs to calibrate int8 on"),
-        ({"precision": "fp16", "calibrate_on": "DATA"}, "expected a precision that is calibrated for --calibrate-on"),
+        ({"precision": "fp32", "calibrate_on": "DATA"}, "expected a precision that is calibrated for --calibrate-on"),
         ({"precision": "fp16", "budget": "top1>=0.5"}, "expected labels to judge top1 by"),
     ],
 )
