@@ -68,7 +68,9 @@ class QuantizeConfig(Config):
     method: str = knob("auto", "How scales follow from the data; auto tries all on samples held back.", choices=METHODS)
     per_channel: bool = knob(True, "One scale an output channel of a weight, not one a weight.")
     residual: bool = knob(False, "Also quantize the skip input of residual adds: a fusion, for some accuracy.")
-    keep_layers: str | None = knob(None, "Leave the layers that cost most as they are: a number, or auto.", metavar="N")
+    keep_layers: str | int | None = knob(
+        None, "Leave the costliest layers as they are: a number, or auto.", metavar="N"
+    )
     min_sqnr_db: float | None = knob(None, "What --keep-layers auto has to reach on the samples held back.")
     max_drop: float | None = knob(None, "The drop of top-1, a fraction, that --keep-layers auto may leave.", least=0)
     labels: Path | None = knob(None, "What the samples are, for --max-drop: an .npy or a CSV.", metavar="L")

@@ -12,12 +12,14 @@ import pytest
 
 from edgekit.build import build
 from edgekit.bundle import verify
-from edgekit.configs import BuildConfig, DeployConfig, RunConfig
+from edgekit.configs import BuildConfig, DeployConfig, QuantizeConfig, RunConfig, ValidateConfig
 from edgekit.deploy import deploy
 from edgekit.errors import RecipeError
 from edgekit.inspect import inspect
+from edgekit.quantize import quantize
 from edgekit.run import run
 from edgekit.runtime import Session
+from edgekit.validate import validate
 
 RTX = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX builds the engines of these tests")
 
@@ -68,7 +70,7 @@ def test_the_demo_bundle_holds_what_ships(lite0):
     }
     assert manifest.engines[0].compute_capabilities == ("8.6", "8.9")
     assert manifest.engines[0].version == RTX.__version__
-    assert manifest.verdict == "PASS (ort, cpu); engine rtx sm86,sm89: built, not run (no GPU here)"
+    assert manifest.verdict == "PASS (ort, cpu, fp16 emulated); engine rtx sm86,sm89: built, not run (no GPU here)"
     # FP16: half the bytes of FP32, and a little more for the casts.
     sizes = {path.name: path.stat().st_size for path in (lite0 / "stages").iterdir()}
     assert sizes["model.fp16.onnx"] < 0.52 * sizes["model.onnx"]
@@ -87,7 +89,8 @@ def users_output(tmp_path_factory) -> Path:
 def test_a_users_module_outside_the_package_deploys(users_output):
     torch = pytest.importorskip("torch")
     report = json.loads((users_output / "out" / "bundle.json").read_text())
-    assert report["verdict"].startswith("PASS (ort, cpu); engine rtx sm80,sm86,sm89,sm120,sm121: built, not run")
+    engine = "engine rtx sm80,sm86,sm89,sm120,sm121"
+    assert report["verdict"].startswith(f"PASS (ort, cpu, fp16 emulated); {engine}: built, not run")
     assert report["judged_on"] == "example inputs only (the module's own example inputs), not real data"
     # The oracle is torch, at a batch that neither the example nor the parity check had.
     space: dict[str, object] = {}
@@ -105,6 +108,14 @@ def test_a_users_module_outside_the_package_deploys(users_output):
     np.testing.assert_allclose(found["gain_out"], wanted["gain"], rtol=2e-3)
 
 
+def test_a_users_bundle_is_judged_again(users_output):
+    stages = users_output / "out" / "stages"
+    config = ValidateConfig(stages / "model.onnx", str(stages / "model.onnx.examples.npz"))
+    report = validate(users_output / "out" / "bundle", users_output / "again.json", config)
+    assert report.verdict == "PASS (ort, cpu, fp16 emulated); engine rtx sm80,sm86,sm89,sm120,sm121: not run"
+    assert report.emulated == ("fp16",)
+
+
 def test_a_users_bundle_runs_on_arrays(users_output):
     examples = users_output / "out" / "stages" / "model.onnx.examples.npz"
     report = run(users_output / "out" / "bundle", RunConfig(source=str(examples)))
@@ -114,10 +125,10 @@ def test_a_users_bundle_runs_on_arrays(users_output):
 def test_a_broken_budget_is_a_verdict_and_leaves_the_earlier_bundle(small_onnx, small_data, tmp_path):
     config = DeployConfig(target="cpu", data=str(small_data))
     good = deploy(str(small_onnx), tmp_path, config)
-    assert (good.exit_code, good.verdict) == (0, "PASS (ort, cpu)")
+    assert (good.exit_code, good.verdict) == (0, "PASS (ort, cpu, fp16 emulated)")
     before = (tmp_path / "bundle" / "manifest.json").read_bytes()
     bad = deploy(str(small_onnx), tmp_path, DeployConfig(target="cpu", data=str(small_data), budget="sqnr_db>=200"))
-    assert (bad.exit_code, bad.verdict) == (3, "FAIL (ort, cpu)")
+    assert (bad.exit_code, bad.verdict) == (3, "FAIL (ort, cpu, fp16 emulated)")
     assert str(bad.findings[0]).startswith("sqnr_db>=200: FAIL, found ")
     assert (tmp_path / "bundle" / "manifest.json").read_bytes() == before
 
@@ -170,16 +181,22 @@ def test_external_weights_are_brought_into_the_bundle(small_onnx, small_data, tm
 
 @pytest.mark.slow  # a full-size network
 def test_a_broken_model_is_not_called_equal(tmp_path):
-    """The onnx package fills this network with constants, whose sums overflow FP16: the report says NaN or Inf."""
+    """The onnx package fills this network with constants, whose sums overflow FP16: the report says NaN or Inf.
+
+    Without data nobody knows; `deploy` has some, and keeps those sums in FP32.
+    """
     onnx = pytest.importorskip("onnx")
     model = Path(onnx.__file__).parent / "backend/test/data/light/light_squeezenet.onnx"
     image = np.random.default_rng(0).uniform(size=(1, 3, 224, 224)).astype(np.float32)
     np.savez(tmp_path / "x.npz", data_0=image)
-    found = {}
-    for precision in ("fp16", "fp32"):
-        report = deploy(str(model), tmp_path, DeployConfig("cpu", str(tmp_path / "x.npz"), precision=precision))
-        found[precision] = (report.exit_code, report.accuracy.sqnr_db["softmaxout_1"])
-    assert found == {"fp16": (3, -math.inf), "fp32": (0, math.inf)}
+    data = str(tmp_path / "x.npz")
+    blind = quantize(model, tmp_path / "blind.onnx", QuantizeConfig(precision="fp16"))
+    reports = [
+        validate(blind.path, tmp_path / "report.json", ValidateConfig(model, data)),
+        *(deploy(str(model), tmp_path, DeployConfig("cpu", data, precision=it)) for it in ("fp16", "fp32")),
+    ]
+    found = [(report.exit_code, report.accuracy.sqnr_db["softmaxout_1"]) for report in reports]
+    assert found == [(3, -math.inf), (0, math.inf), (0, math.inf)]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_the_readmes_commands(tmp_path):
         (tmp_path / module.split("\n")[0].removeprefix("# ")).write_text(module)
     made = {command: run(command, tmp_path) for command in commands("README.md") if not command.startswith("make ")}
     assert len(made) >= 10
-    verdict = "PASS (ort, cpu); engine rtx sm80,sm86,sm89,sm120,sm121: built, not run"
+    verdict = "PASS (ort, cpu, fp16 emulated); engine rtx sm80,sm86,sm89,sm120,sm121: built, not run"
     assert verdict in made["edgekit deploy my.py:make_model out/ --target rtx"]
     assert "all digests match" in made["edgekit bundle verify out/bundle"]
 
@@ -54,9 +54,9 @@ def test_make_demo(tmp_path):
     assert commands("README.md")[:2] == ["make demo", "make test"]
     shutil.copytree(ROOT, tmp_path / "clone", ignore=shutil.ignore_patterns(".venv*", ".git", "out", ".*_cache"))
     printed = run(f"make --no-print-directory --old-file .venv/.installed BIN={BIN} demo", tmp_path / "clone")
-    assert "PASS (ort, cpu); engine rtx sm86,sm89: built, not run (no GPU here)" in printed
+    assert "PASS (ort, cpu, fp16 emulated); engine rtx sm86,sm89: built, not run (no GPU here)" in printed
     assert "espresso 0.9" in printed
-    assert "PASS (ort, cpu); engine rtx sm80,sm86,sm89,sm120,sm121: built, not run (no GPU here)" in printed
+    assert "PASS (ort, cpu, fp16 emulated); engine rtx sm80,sm86,sm89,sm120,sm121: built, not run (no GPU here)" in printed
     named = re.search(r"the five of five.npz are (.*)", printed)
     read = re.findall(r"^sample \d +(\d) [01]\.\d\d ", printed, re.MULTILINE)
     assert named is not None

@@ -62,11 +62,14 @@ def deploy(
     ready = quantized.path if quantized else source.onnx
     engine = _engine(ready, plan, progress)
     judged = _judged(source, ready, plan, progress)
+    exit_code = judged.exit_code or (quantized.exit_code if quantized else 0)
     verdict = f"{judged.verdict}{_engine_clause(engine)}"
+    if quantized and exit_code and not judged.exit_code:
+        verdict = f"{quantized.verdict}; the budget itself is kept: {verdict}"
     built = {"build": engine.path} if engine else {}
     stages = {"export": source.onnx, "quantize": ready, **built, "validate": judged.path}
     bundle = out / "bundle"
-    if judged.exit_code == 0:
+    if exit_code == 0:
         ship(bundle, plan, stages, engine, verdict)
     # Example inputs are doubtful data by themselves, and the verdict says that they are no more than that.
     made = (source, quantized, engine, None if source.judged_on else judged)
@@ -76,7 +79,7 @@ def deploy(
         peak_rss_mib=peak_rss_mib(),
         warnings=tuple(dict.fromkeys(line for item in made if item for line in item.warnings)),
         verdict=verdict,
-        exit_code=judged.exit_code,
+        exit_code=exit_code,
         findings=judged.findings,
         int8_layers=quantized.quantized_layers if quantized else 0,
         calibrated_on=quantized.calibrated_on if quantized else "",

@@ -22,7 +22,7 @@ from edgekit.quantize.observers import Statistics
 from edgekit.quantize.placement import layer_weights, quantizable_layers, residual_skips
 from edgekit.quantize.precision import to_fp16
 from edgekit.quantize.ranking import Ranking, predicted_db
-from edgekit.quantize.scales import LEVELS, SMALLEST_HALF_SCALE
+from edgekit.quantize.scales import SMALLEST_HALF_SCALE
 from edgekit.quantize.search import Found, Tried, search, with_all_samples
 from edgekit.quantize.table import ScaleTable
 from edgekit.quantize.weights import finite_values
@@ -116,8 +116,8 @@ def _final(
     )
 
 
-def _check_count(keep_layers: str | None) -> None:
-    if keep_layers not in (None, "auto") and not re.fullmatch("[0-9]{1,6}", keep_layers):
+def _check_count(keep_layers: str | int | None) -> None:
+    if keep_layers not in (None, "auto") and not re.fullmatch("[0-9]{1,6}", str(keep_layers)):
         raise UsageError(f"keep_layers: expected a number or auto, found {keep_layers!r}", "--keep-layers auto")
 
 
@@ -196,7 +196,13 @@ def _kept(
             "measure --max-drop on, found none",
             "--min-sqnr-db",
         )
-    return keep(subject, choice, held_back, (config.keep_layers, aim_of(config)), progress)
+    return keep(
+        subject,
+        choice,
+        held_back,
+        (None if config.keep_layers is None else str(config.keep_layers), aim_of(config)),
+        progress,
+    )
 
 
 def _worth_a_look(kept: Kept | None, config: QuantizeConfig) -> tuple[str, ...]:
@@ -227,7 +233,9 @@ def _finished(
     model = subject.with_qdq(choice, kept)
     notes: tuple[str, ...] = ()
     if config.precision != "int8":
-        ranges = {name: seen.largest for name, seen in subject.statistics.tensors.items()}
+        # Smoothed and shifted tensors have other ranges than those that were seen.
+        seen = subject.statistics.tensors | subject.prepared(choice, kept).statistics.tensors
+        ranges = {name: item.largest for name, item in seen.items()}
         half = to_fp16(model, config.keep_ops, ranges)
         model, notes = half.model, (*_too_small(subject), *half.notes)
     return subject.with_recurrent(model, choice, kept), notes
@@ -241,5 +249,5 @@ def _too_small(subject: Subject) -> tuple[str, ...]:
         f"{layer.op_type} {layer.node!r}: its weights reach {value:g} only, and FP16 has no scales as small as theirs; "
         "--precision int8 has"
         for layer, value in largest.items()
-        if 0 < value / LEVELS < SMALLEST_HALF_SCALE
+        if 0 < value / subject.form.levels < SMALLEST_HALF_SCALE
     )

@@ -17,8 +17,10 @@ LARGEST_FP8 = 448
 # Far enough from FP16's last digit, 2^-24: scales are rounded up to its grid, here by 6 % of the range at the most.
 SMALLEST_HALF_SCALE = 2.0**-20
 LARGEST_HALF = np.float32(65504)
-# Below half of the largest value, clipping costs more than finer levels gain.
-_SHARES = np.linspace(0.5, 1.0, 21, dtype=np.float32)
+# Of the largest value. Far below 1, one value of thousands is clipped for the sake of the others; around 1, levels meet
+# the values better by chance: 1.2 dB in the mean of EfficientNet-Lite0's depthwise layers, 0.4 dB in its others, where
+# shares from 0.5 to 1 in steps of 0.025 gain nothing.
+_SHARES = np.concatenate([np.linspace(0.5, 0.95, 10), np.linspace(0.97, 1.03, 31)]).astype(np.float32)
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -46,10 +48,7 @@ def quantize_weight(
 
     `fit` is max, or mse for the scale of least squared error of each slice.
     """
-    largest = _largest(weight, axis)
-    if fit == "mse":
-        largest = _best_fitting(weight, axis, largest)
-    scale = scale_of(largest, half=half)
+    scale = _best_fitting(weight, axis, half) if fit == "mse" else scale_of(_largest(weight, axis), half=half)
     return _rounded(weight, spread(scale, axis, weight.ndim)), scale
 
 
@@ -60,8 +59,7 @@ def quantize_fp8(
     import ml_dtypes  # comes with onnx, which a device that only runs does not have
 
     scale = scale_of(_largest(weight, axis), half=half, levels=LARGEST_FP8)
-    scaled = np.clip(weight / spread(scale, axis, weight.ndim), -LARGEST_FP8, LARGEST_FP8)
-    return scaled.astype(ml_dtypes.float8_e4m3fn), scale
+    return (weight / spread(scale, axis, weight.ndim)).astype(ml_dtypes.float8_e4m3fn), scale
 
 
 def spread(scale: npt.NDArray[np.float32], axis: int | None, rank: int) -> npt.NDArray[np.float32]:
@@ -75,18 +73,17 @@ def _largest(weight: npt.NDArray[np.float32], axis: int | None) -> npt.NDArray[n
     return largest
 
 
-def _best_fitting(
-    weight: npt.NDArray[np.float32], axis: int | None, largest: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """Of each slice the share of its largest value whose levels are nearest to its values."""
+def _best_fitting(weight: npt.NDArray[np.float32], axis: int | None, half: bool) -> npt.NDArray[np.float32]:
+    """Of each slice the scale, by a share of its largest value, whose levels are nearest to its values."""
     others: Any = None if axis is None else tuple(other for other in range(weight.ndim) if other != axis)
-    best, least = largest, np.full(largest.shape, np.inf)
+    largest = _largest(weight, axis)
+    best, least = scale_of(largest, half=half), np.full(largest.shape, np.inf)
     for share in _SHARES:
-        scale = spread(scale_of(share * largest), axis, weight.ndim)
-        error = np.square(_rounded(weight, scale) * scale - weight).sum(axis=others)
-        best, least = np.where(error < least, share * largest, best), np.minimum(error, least)
-    fitting: npt.NDArray[np.float32] = best.astype(np.float32)
-    return fitting
+        scale = scale_of(share * largest, half=half)
+        steps = spread(scale, axis, weight.ndim)
+        error = np.square(_rounded(weight, steps) * steps - weight).sum(axis=others)
+        best, least = np.where(error < least, scale, best), np.minimum(error, least)
+    return best
 
 
 def quantize_rows(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:

@@ -78,9 +78,11 @@ class _Search:
         self._score = self._scored(self.best, "the largest value everywhere", True)
 
     def try_all(self, rule: list[tuple[str, dict[str, Any]]], *, any_gain: bool = False) -> None:
-        """Try each change of the best choice, and take the best of them where it is better by more than chance.
+        """Try each change of the best choice, and take one of them where it is better by more than chance.
 
-        With `any_gain` by anything: for what costs nothing at run time, and helps almost always.
+        It is the first one, and rules name the mild ones first, that is not worse than the best of them by more than
+        chance: strong ones use up headroom that other data may need. With `any_gain` any gain is enough: for what costs
+        nothing at run time, and helps almost always.
         """
         scores = {}
         for what, change in rule:
@@ -88,8 +90,10 @@ class _Search:
             if choice not in self.tried:
                 scores[choice] = self._scored(choice, what, False)
         gains = {choice: score.gain_db(self._score) for choice, score in scores.items()}
-        winner = max(gains, key=lambda choice: gains[choice], default=self.best)
-        if gains.get(winner, 0.0) > 0 or (any_gain and winner in scores and scores[winner].noise < self._score.noise):
+        best = max(gains, key=lambda choice: gains[choice], default=self.best)
+        if gains.get(best, 0.0) > 0 or (any_gain and best in scores and scores[best].noise < self._score.noise):
+            near = (choice for choice in scores if gains[choice] > 0 and not scores[best].gain_db(scores[choice]))
+            winner = next(near, best)
             self.best, self._score = winner, scores[winner]
             self.tried[winner] = replace(self.tried[winner], kept=True)
 

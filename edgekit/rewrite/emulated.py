@@ -15,7 +15,7 @@ import onnx
 
 from edgekit.errors import ModelError
 from edgekit.rewrite.names import Names
-from edgekit.rewrite.sort_nodes import sort_nodes
+from edgekit.rewrite.sort_nodes import names_used, sort_nodes
 
 _FP32 = onnx.TensorProto.FLOAT
 _NARROW = {onnx.TensorProto.FLOAT16: "fp16", onnx.TensorProto.BFLOAT16: "bf16"}
@@ -27,10 +27,10 @@ def emulated(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return an FP32 model that computes what `model` does in FP16 and BF16; `model` stays as it is.
 
     Inputs and outputs of the model that are narrow become FP32. Weights keep their rounded values, in twice the space.
-    Raises ModelError where onnx does not know the dtype of a tensor, which may be narrow.
+    Raises ModelError where onnx does not know the dtype of a tensor that is read: it may be narrow.
     """
     twin = onnx.shape_inference.infer_shapes(model)  # a copy, which names the dtypes of all tensors
-    _check_typed(twin.graph)
+    _check_typed(twin.graph, {name for node in twin.graph.node for name in names_used(node) if name})
     narrow = narrow_tensors(twin.graph)
     for dtype in _NARROW:
         relabel(twin.graph, dtype, _FP32)
@@ -103,20 +103,20 @@ def _dtypes(graph: onnx.GraphProto) -> Iterator[int]:
             yield from _dtypes(inner)
 
 
-def _check_typed(graph: onnx.GraphProto) -> None:
-    """What inference knows has a type; behind an operator of another domain it knows nothing."""
+def _check_typed(graph: onnx.GraphProto, read: set[str]) -> None:
+    """Of what is read: nobody minds an old Dropout's mask. Behind an operator of another domain nothing is known."""
     values = (*graph.input, *graph.output, *graph.value_info)
     # A sequence or an optional is typed too, and has no dtype of its own.
     typed = {item.name for item in values if item.type.WhichOneof("value") not in (None, "tensor_type")}
     typed |= {item.name for item in values if item.type.tensor_type.elem_type != onnx.TensorProto.UNDEFINED}
     for node in graph.node:
-        unknown = [name for name in node.output if name and name not in typed]
+        unknown = [name for name in node.output if name in read and name not in typed]
         if unknown:
             raise ModelError(
                 f"expected to know the dtype of {unknown[0]!r}, found that onnx cannot infer it (node {node.op_type})"
             )
         for inner in _subgraphs(node):
-            _check_typed(inner)
+            _check_typed(inner, read)
 
 
 def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:

@@ -13,6 +13,7 @@ from onnx import version_converter
 
 from edgekit.errors import QuantizeError, first_line
 from edgekit.rewrite import PassResult
+from edgekit.rewrite.names import Names
 
 
 def raise_opset(model: onnx.ModelProto, opset: int) -> PassResult:
@@ -31,7 +32,7 @@ def raise_opset(model: onnx.ModelProto, opset: int) -> PassResult:
     # Before IR version 4 every initializer had to be an input too, and those that passes add are none.
     least = onnx.helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
     model.ir_version = max(model.ir_version, least, 4)
+    names = Names(model)
     for index, node in enumerate(model.graph.node):
-        if not node.name:
-            node.name = f"{node.op_type}_{index}"
+        node.name = node.name or names(f"{node.op_type}_{index}")
     return PassResult(model, modified)

@@ -69,9 +69,9 @@ def check_timeable(subject: Subject, backend: str) -> None:
             judge.load()
         except ModelError as error:
             raise TargetError(
-                "expected a model whose latency can be measured here, found one in BF16, which onnxruntime's CPU "
-                f"cannot run ({error.problem})",
-                "a --budget without latency, or a bundle on its GPU",
+                f"expected a model to measure the latency of, found BF16 in {subject.onnx}, which onnxruntime's CPU "
+                "cannot run",
+                "a --budget without latency; a GPU runs the bundle's engine",
             ) from error
 
 

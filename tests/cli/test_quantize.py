@@ -51,10 +51,10 @@ def answers(model: str, images: np.ndarray) -> np.ndarray:
     return plain_session(model).run(None, {"image": images})[0].astype(np.float64)
 
 
-def drop_of(model: str, reference: str = "hostile.onnx") -> float:
-    """How many more of all 797 digits the model reads wrong, a fraction."""
-    labels = np.load("y.npy")
-    right = [(answers(name, images()).argmax(1) == labels).mean() for name in (reference, model)]
+def drop_of(model: str, reference: str = "hostile.onnx", some: slice | np.ndarray = slice(None)) -> float:
+    """How many more of the 797 digits, or some of them, the model reads wrong, a fraction."""
+    labels = np.load("y.npy")[some]
+    right = [(answers(name, images()[some]).argmax(1) == labels).mean() for name in (reference, model)]
     return float(right[0] - right[1])
 
 
@@ -107,6 +107,11 @@ def test_an_aim_out_of_reach_gives_the_best_there_is_and_3(here, capsys):
     assert lines[0] == f"kept as they were, costliest first: {', '.join(kept)}"
     assert len(kept) == 2
     assert db_of("q.onnx", "worst.onnx") >= db_of("plain.int8.onnx", "worst.onnx")
+    # The samples held back are every second batch of eight, of 512 that are evenly spaced.
+    held = (np.arange(512) * 797 // 512).reshape(-1, 8)[1::2].ravel()
+    assert json.loads(Path("q.onnx.json").read_text())["held_back"]["drop"] == pytest.approx(
+        drop_of("q.onnx", "worst.onnx", held)
+    )
     assert made() >= {"q.onnx", "q.onnx.json", "q.onnx.scales.json", "q.onnx.layers.svg"}
 
 
@@ -243,7 +248,7 @@ def test_no_output_takes_the_place_of_another_file(here, capsys, name):
 
 
 def test_quiet_and_json(here, capsys):
-    assert quantized(capsys, "hostile.onnx", "q.onnx", *INT8, *DATA, "-q") == (0, [], [])
+    assert quantized(capsys, "hostile.onnx", "q.onnx", *MAX, *DATA, "-q") == (0, [], [])
     with pytest.raises(SystemExit):
         main(["quantize", "hostile.onnx", "q.onnx", *MAX, *DROP, "--json"])
     printed = capsys.readouterr()
@@ -315,13 +320,21 @@ def test_bad_data_is_one_line(here, capsys, name):
     assert made() - before == (set() if code else {"q.onnx", "q.onnx.json", "q.onnx.scales.json"})
 
 
+RECIPE = """
+[preprocess]
+kind = "image"
+input = "image"
+resize = 8
+crop = 8
+mean = [0.0, 0.0, 0.0]
+std = [255.0, 255.0, 255.0]
+"""
+
+
 def test_pixels_against_a_recipe(small_onnx, tmp_path, monkeypatch, capsys):
     """The recipe makes 0..1: 0..255 is refused, and -1..1, which is only somewhat beyond, is doubted."""
     monkeypatch.chdir(tmp_path)
-    Path("r.toml").write_text(
-        '[preprocess]\nkind = "image"\ninput = "image"\nresize = 8\ncrop = 8\nmean = [0.0, 0.0, 0.0]\n'
-        "std = [255.0, 255.0, 255.0]\n"
-    )
+    Path("r.toml").write_text(RECIPE)
     image = np.random.default_rng(0).uniform(0, 1, (40, 3, 8, 8)).astype(np.float32)
     np.savez("x.npz", image=image)
     words = [str(small_onnx), "q.onnx", *MAX, "--recipe", "r.toml", "--data"]
@@ -336,6 +349,23 @@ def test_pixels_against_a_recipe(small_onnx, tmp_path, monkeypatch, capsys):
     assert (code, len(errors)) == (1, 1)
     assert "these values went through another one" in errors[0]
     assert not Path("q.onnx").exists()
+
+
+def test_folders_of_pictures_are_the_labels_of_any_drop(small_onnx, tmp_path, monkeypatch, capsys):
+    """Also of none at all: the verdict is by what the folders say, not by agreement with FP32."""
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    Path("r.toml").write_text(RECIPE)
+    random = np.random.default_rng(0)
+    for number in range(40):
+        file = Path(f"pictures/{number % 5}/{number}.png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8)).save(file)
+    words = [str(small_onnx), "q.onnx", *MAX, "--data", "pictures", "--recipe", "r.toml", "--max-drop"]
+    for drop in ("0", "0.9"):
+        _, lines, _ = quantized(capsys, *words, drop)
+        assert "(of top-1) on " in lines[-1]
 
 
 def test_ctrl_c_leaves_a_table_to_go_on_from(here):
@@ -370,3 +400,34 @@ def test_ctrl_c_leaves_a_table_to_go_on_from(here):
     subprocess.run([*words, "whole/q.onnx"], check=True, **kept)
     for name in ("q.onnx", "q.onnx.scales.json"):
         assert (Path("out") / name).read_bytes() == (Path("whole") / name).read_bytes(), name
+
+
+@pytest.mark.slow  # trains, exports, quantizes and builds
+@pytest.mark.parametrize("make", ["make_cnn", "make_transformer"])
+def test_a_foreign_model_is_explained_mended_and_built(shared, tmp_path, monkeypatch, capsys, make):
+    """A network as onnxruntime's `quantize_static` leaves it at its defaults, from `check` to an engine."""
+    pytest.importorskip("torch", reason="torch trains the networks")
+    pytest.importorskip("tensorrt_rtx")
+    from tests.quantize.foreign import write
+
+    folder = shared(f"foreign-{make}", lambda path: write(path, make))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, list[str]]:
+        with pytest.raises(SystemExit) as exit_info:
+            main(list(words))
+        return int(exit_info.value.code or 0), capsys.readouterr().out.splitlines()
+
+    source = str(folder / "qdq.onnx")
+    code, lines = run("check", source, "--target", "rtx")
+    assert code == 6
+    assert any("(int32-bias)" in line and "remedy: " in line for line in lines)
+    assert lines[-1] == f"mend with: edgekit quantize {source} OUT.onnx --precision int8 --relegalize"
+    code, lines = run("quantize", source, "mended.onnx", "--precision", "int8", "--relegalize")
+    assert (code, lines[-1].split(":")[0]) == (0, "mended.onnx")
+    assert made() == {"mended.onnx", "mended.onnx.json"}
+    code, lines = run("check", "mended.onnx", "--target", "rtx")
+    assert code == 0
+    assert not any(line.startswith("error") for line in lines)
+    code, lines = run("build-engine", "mended.onnx", "m.engine", "--target", "rtx", "--compute-capability", "8.6")
+    assert (code, Path("m.engine").stat().st_size > 10_000) == (0, True)

@@ -34,6 +34,7 @@ def test_the_fewest_are_found_and_few_numbers_are_tried(numbers):
     assert fewest(holds, guess, most) == next((kept for kept in range(most) if kept >= needed), most)
     assert all(0 <= kept <= most for kept in tried)
     assert len(tried) == len(set(tried)), "no number twice"
+    assert most not in tried or guess == most, "it is the answer where no other is"
     away = abs(min(needed, most) - guess)
     assert len(tried) <= 2 * math.log2(away + 1) + 3
 

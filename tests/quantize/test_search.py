@@ -190,12 +190,12 @@ class Judged(HeldBack):
         return Score(noise, db, None, (noise,) * 8)
 
 
-def run_script(db_of: Callable[[Choice], float], model=None) -> tuple[Found, Judged]:
+def run_script(db_of: Callable[[Choice], float], model=None, stream=None) -> tuple[Found, Judged]:
     model = model or pointwise(np.ones((2, 2)))
     (layer,) = layers_of(model)
     statistics = Observer(model, {layer.activation: 1}).see({"x": 1 + np.ones((1, 2, 4, 4), np.float32)})[0]
     judged = Judged(db_of)
-    return search(Scripted(model, (layer,), (), (), statistics, Form()), judged, None, no_progress), judged
+    return search(Scripted(model, (layer,), (), (), statistics, Form()), judged, stream, no_progress), judged
 
 
 def test_one_change_makes_room_for_another():
@@ -232,6 +232,40 @@ def test_a_shift_must_gain_more_than_the_bias_correction_that_comes_with_it():
         found, _ = run_script(lambda choice, more=gain: 20 + 5 * choice.bias + more * choice.shift, shifted)
         assert found.choice == Choice(bias=True, shift=gain > 0.1)
         assert any("shift" in tried.what for tried in found.tried), "it can be tried here"
+    found, _ = run_script(lambda choice: 20 + choice.shift * (2 if choice.bias else -1), shifted)
+    assert found.choice == Choice(bias=True, shift=True), "where bias correction alone gives nothing"
+
+
+@pytest.mark.parametrize(
+    ("gain", "without_bias", "wanted"),
+    [
+        (0.05, 0.0, Choice(weights="gptq", bias=True)),
+        (0.05, 1.0, Choice(weights="gptq", bias=False)),
+        (-0.05, 1.0, Choice(bias=True)),
+    ],
+)
+def test_gptq_is_kept_for_any_gain(monkeypatch, gain, without_bias, wanted):
+    """It costs nothing at run time. Whether biases still need their correction is tried on top of it."""
+    monkeypatch.setattr("edgekit.quantize.search.with_gptq", lambda subject, choice, stream, progress: subject)
+
+    def db_of(choice: Choice) -> float:
+        if choice.weights == "gptq":
+            return 25 + gain + without_bias * (not choice.bias)
+        return 20 + 5 * choice.bias
+
+    found, _ = run_script(db_of, stream=lambda: iter(()))
+    assert found.choice == wanted
+    assert any(tried.what == "weights by GPTQ" for tried in found.tried)
+
+
+def test_in_the_end_the_ranges_are_those_of_all_samples():
+    images = np.ones((48, 2, 4, 4), np.float32)
+    images[40] = 7.0
+    found, held_back = searched(pointwise(np.ones((2, 2))), images[:32], images[32:])
+    assert held_back.statistics.tensors["r"].channels.count == 16 * 16
+    assert found.subject.statistics.tensors["r"].channels.count == 16 * 48
+    assert found.subject.statistics.tensors["r"].largest == 7.0
+    assert found.tried[0].sqnr_db < 10, "while rules were tried, it was clipped"
 
 
 def test_what_was_kept_can_be_taken_back():

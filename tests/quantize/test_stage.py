@@ -175,7 +175,7 @@ def test_the_cache_of_a_clipping_method_clips(made, tmp_path):
 
 def test_two_runs_give_the_same_bytes(made, tmp_path):
     for name in "ab":
-        quantize(made / "hostile.onnx", tmp_path / name, int8(made, method="auto", min_sqnr_db=38.0))
+        quantize(made / "hostile.onnx", tmp_path / name, int8(made, method="auto", min_sqnr_db=38.0, samples=64))
     for file in (lambda out: out, scales_file, picture_file):
         assert same(file(tmp_path / "a"), file(tmp_path / "b"))
 
@@ -282,8 +282,8 @@ class Stop:
 
 @pytest.mark.parametrize(
     ("method", "step"),
-    [("auto", "calibrating"), ("auto", "trying weights by GPTQ"), ("auto", "writing")]
-    + [("mse", step) for step in ("calibrating", "measuring what each", "trying with", "rewriting", "writing")]
+    [("auto", "calibrating"), ("auto", "trying weights by GPTQ")]
+    + [("mse", step) for step in ("calibrating", "measuring what each", "rewriting", "writing")]
     + [("max", "calibrating"), ("max", "writing")],
 )
 def test_an_interrupt_leaves_a_table_that_the_same_command_goes_on_from(made, tmp_path, method, step):
@@ -354,7 +354,8 @@ def precise(made, tmp_path_factory):
     def of(name: str):
         if name not in reports:
             data = str(made / "x.npz") if PRECISIONS[name][0] else None
-            asked = QuantizeConfig(name.partition(" ")[0], data=data)
+            method = "max" if name.startswith("int8") else "auto"
+            asked = QuantizeConfig(name.partition(" ")[0], data=data, method=method)
             reports[name] = quantize(made / "plain.onnx", folder / f"{name.replace(' ', '_')}.onnx", asked)
         return reports[name]
 
@@ -372,7 +373,7 @@ def test_every_precision_is_valid_runs_and_is_near(made, tmp_path, precise, name
     if name == "bf16":
         with pytest.raises(ModelError):
             db_of(path, made / "plain.onnx", digits(made))
-        assert any("accuracy is not known" in line for line in report.warnings)
+        assert any("not judged here" in line for line in report.warnings)
         onnx.save(emulated(model), path := tmp_path / "emulated.onnx")
     found = db_of(path, made / "plain.onnx", digits(made))
     assert PRECISIONS[name][1] < found < 120
@@ -420,7 +421,6 @@ def test_what_fp16_cannot_hold_stays_in_fp32_with_data(made, tmp_path, precision
 
 MEASURED = """
 import sys
-from dataclasses import replace
 from pathlib import Path
 from edgekit.configs import QuantizeConfig
 from edgekit.quantize import quantize
@@ -443,13 +443,16 @@ def test_four_times_the_samples_take_no_more_memory(tmp_path):
         nodes.append(helper.make_node("Relu", [f"c{index}"], [f"r{index}"]))
         tensor, channels = f"r{index}", 32
     image = helper.make_tensor_value_info("image", 1, ["batch", 3, 96, 96])
-    graph = helper.make_graph(nodes, "g", [image], [helper.make_tensor_value_info(tensor, 1, None)], weights)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), tmp_path / "m.onnx")
+    nodes.append(helper.make_node("GlobalAveragePool", [tensor], ["y"]))
+    graph = helper.make_graph(
+        nodes, "g", [image], [helper.make_tensor_value_info("y", 1, ["batch", 32, 1, 1])], weights
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "m.onnx")
     np.savez(tmp_path / "x.npz", image=random.normal(size=(256, 3, 96, 96)).astype(np.float32))
 
     def peak(samples: int) -> float:
         words = [str(tmp_path / "m.onnx"), str(tmp_path / "q.onnx"), str(tmp_path / "x.npz"), str(samples)]
-        done = subprocess.run([sys.executable, "-c", MEASURED, *words], check=True, capture_output=True, cwd=ROOT)
+        done = subprocess.run([sys.executable, "-c", MEASURED, *words], check=True, stdout=subprocess.PIPE, cwd=ROOT)
         return float(done.stdout)
 
     assert peak(256) < 1.15 * peak(64)

@@ -172,7 +172,7 @@ def test_a_bundle_is_judged_as_it_ships(digits, tmp_path):
         ValidateConfig(digits / "good.onnx", str(digits / "data.npz"), "sqnr_db>=40,p50_ms<=60000", requests=1000),
     )
     assert report.accuracy.sqnr_db == made.accuracy.sqnr_db
-    assert (report.verdict, report.backend) == ("PASS (ort, cpu)", "ort, cpu")
+    assert (report.verdict, report.backend) == ("PASS (ort, cpu, fp16 emulated)", "ort, cpu, fp16 emulated")
     (tmp_path / "bundle" / "model.onnx").write_bytes(b"changed")
     with pytest.raises(IntegrityError, match=r"expected \d+ bytes in"):
         validate(
