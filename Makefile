@@ -2,6 +2,7 @@
 # make test   install, then ruff, mypy and every test; needs only Python, pip and g++
 # make check  the same without the slow tests, for every few minutes of work
 # make bench  ratios against peers, measured side by side on this machine
+# make bench-quantize  our INT8 and INT4 against other tools', on real data; installs those beside, once
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ DIGITS := out/digits
 GRU := examples/02_digits/digits.py
 JUDGED = $(BIN)/edgekit validate $(DIGITS)/demo/bundle --data $(DIGITS)/held_out.npz
 
-.PHONY: demo demo-photo demo-digits test check bench install clean
+.PHONY: demo demo-photo demo-digits test check bench bench-quantize install clean
 
 install: $(INSTALLED)
 
@@ -64,6 +65,9 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench
+
+bench-quantize: $(INSTALLED)
+	$(BIN)/python -m tests.bench.quantize $(ARGUMENTS)
 
 clean:
 	rm -rf $(VENV) out
