@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,20 @@ else:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One config a stage, what a frame becomes and what the output means; a missing table keeps its defaults."""
+class Family:
+    """The architectures that a recipe which comes with edgekit is for, besides the one of its file's own name."""
 
+    architectures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One config a stage, what a frame becomes and what the output means; a missing table keeps its defaults.
+
+    `recipe` says for which networks these are.
+    """
+
+    recipe: Family = Family()
     export: ExportConfig = ExportConfig()
     quantize: QuantizeConfig = QuantizeConfig()
     build: BuildConfig = BuildConfig()
@@ -31,6 +44,7 @@ class Recipe:
 
 
 _TABLES: dict[str, type[Any]] = {
+    "recipe": Family,
     "export": ExportConfig,
     "quantize": QuantizeConfig,
     "build": BuildConfig,
@@ -39,31 +53,58 @@ _TABLES: dict[str, type[Any]] = {
     "postprocess": Postprocess,
 }
 # The fields that name files, or data.
-_PATHS = {"weights", "data", "reference", "labels"}
+_PATHS = {"weights", "data", "reference", "labels", "scales", "calibration_cache"}
 
 
 def recipe_names() -> list[str]:
     """The recipes that come with edgekit."""
-    return sorted(path.stem for path in (resource("calibration") / "recipes").glob("*.toml"))
+    return list(_shipped())
 
 
 def recipe_of(architecture: str | None) -> str | None:
     """The recipe that comes with edgekit for an architecture, if there is one."""
-    return architecture if architecture in recipe_names() else None
+    return serving(_shipped()).get(architecture or "")
+
+
+def serving(recipes: Mapping[str, Recipe]) -> dict[str, str]:
+    """Which of the recipes, by name, is that of an architecture: the one of its name, or the one that names it.
+
+    Raises RecipeError for an architecture that two of them are for.
+    """
+    found: dict[str, str] = {}
+    for name, recipe in recipes.items():
+        for architecture in dict.fromkeys((name, *recipe.recipe.architectures)):
+            if architecture in found:
+                raise RecipeError(
+                    f"expected one recipe for {architecture}, found two: {found[architecture]} and {name}",
+                    "[recipe] architectures of one of them without it",
+                )
+            found[architecture] = name
+    return found
 
 
 def load_recipe(name_or_file: str) -> Recipe:
-    """Read a recipe by the name of one that comes with edgekit, or from a .toml file.
+    """The recipe of a name, or of an architecture, that comes with edgekit; or read a .toml file.
 
     Files that it names stand relative to its own folder. Raises RecipeError for a missing file, malformed TOML, or an
     unknown table or key (the nearest is named).
     """
-    path = Path(name_or_file)
-    if path.suffix != ".toml":
-        if name_or_file not in recipe_names():
-            raise RecipeError(f"expected a recipe's name or a .toml file, found {name_or_file!r}; "
-                              f"{nearest(name_or_file, recipe_names())}")  # fmt: skip
-        path = resource("calibration") / "recipes" / f"{name_or_file}.toml"
+    if Path(name_or_file).suffix == ".toml":
+        return _read(Path(name_or_file))
+    known = serving(_shipped())
+    if name_or_file not in known:
+        raise RecipeError(f"expected a recipe's name or a .toml file, found {name_or_file!r}; "
+                          f"{nearest(name_or_file, known)}")  # fmt: skip
+    return _shipped()[known[name_or_file]]
+
+
+@functools.cache
+def _shipped() -> dict[str, Recipe]:
+    """All recipes that come with edgekit, by name: to find the one for an architecture, each has to be read."""
+    return {path.stem: _read(path) for path in sorted((resource("calibration") / "recipes").glob("*.toml"))}
+
+
+def _read(path: Path) -> Recipe:
     tables = read_toml(path)
     for table in tables:
         if table not in _TABLES:

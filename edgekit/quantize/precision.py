@@ -59,6 +59,7 @@ def converted(model: onnx.ModelProto, op_types: Iterable[str], nodes: Iterable[s
     from onnxruntime.transformers import float16
 
     name_constant_outputs(model)
+    own = {node.name for node in model.graph.node}
     try:
         half = float16.convert_float_to_float16(
             model,
@@ -72,7 +73,7 @@ def converted(model: onnx.ModelProto, op_types: Iterable[str], nodes: Iterable[s
             "--keep-ops with the operator it names",
         ) from error
     # The converter appends its casts at the end of the graph.
-    return _without_round_trips(sort_nodes(half).model)
+    return _without_round_trips(sort_nodes(half).model, own)
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
@@ -82,18 +83,17 @@ def name_nodes(model: onnx.ModelProto) -> None:
         node.name = node.name or names(f"{node.op_type}_{node.output[0]}")
 
 
-def _without_round_trips(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Let FP32 go straight from one FP32 node to the next, in place.
+def _without_round_trips(model: onnx.ModelProto, own: set[str]) -> onnx.ModelProto:
+    """Let FP32 go straight from one FP32 node to the next, in place; `own` are the nodes that the model had before.
 
     The converter casts to FP16 behind each node that stays in FP32, and back before each: what the two are kept in FP32
-    for would overflow between them.
+    for would overflow between them. What its casts are called depends on onnxruntime's version.
     """
     graph = model.graph
     narrowed = {
         node.output[0]: node.input[0]
         for node in graph.node
-        if _casts_to(node, onnx.TensorProto.FLOAT16)
-        and (node.name.endswith("_cast_to_fp16_node") or node.name.startswith("graph_input_cast"))
+        if _casts_to(node, onnx.TensorProto.FLOAT16) and node.name not in own
     }
     outputs = {value.name for value in graph.output}
     straight = {}

@@ -279,6 +279,16 @@ BAD = {
     "double": ([], 1, "image: expected float32[N, 64], found float64[32, 64]"),
     "few": ([], 0, "15 samples are too few to hold some back and try choices on: ranges are the largest values"),
     "short": (["--keep-layers", "1"], 1, "expected samples held back from calibration to measure layers on"),
+    "unmeasured": (
+        ["--method", "max", "--keep-layers", "auto"],
+        0,
+        "no layer is kept: these are too few samples to hold",
+    ),
+    "aimed": (
+        ["--keep-layers", "auto", "--min-sqnr-db", "9"],
+        1,
+        "expected samples held back from calibration to measure",
+    ),
     "unlabelled": (["--max-drop", "0.1", "--labels", "y.npy"], 1, "expected a label for each of 32 samples"),
     "sequences": (
         ["--max-drop", "0.1", "--labels", "rows.npy"],
@@ -298,7 +308,7 @@ def write_bad(name: str) -> None:
         "none": x[:0],
         "double": x.astype(np.float64),
         "few": x[:15],
-        "short": x[:15],
+        **dict.fromkeys(("short", "unmeasured", "aimed"), x[:15]),
     }
     if name == "nan":
         x[3, 5] = np.nan

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx import helper  # noqa: E402
 
@@ -23,10 +24,12 @@ from edgekit.quantize.relegalize import relegalize  # noqa: E402
 from edgekit.quantize.relegalize.activations import symmetric_scale  # noqa: E402
 from edgekit.quantize.relegalize.moves import dequantize_first  # noqa: E402
 from edgekit.quantize.relegalize.qoperators import qoperators_to_qdq  # noqa: E402
+from edgekit.rewrite.emulated import emulated, narrow_dtypes  # noqa: E402
 from edgekit.rewrite.sort_nodes import sort_nodes  # noqa: E402
 from tests.quantize import qdq_cases as cases  # noqa: E402
 from tests.quantize.qdq_cases import BROKEN, LEGAL, S8, U8, Maker  # noqa: E402
 
+ORT_MINOR = int(onnxruntime.__version__.split(".")[1])
 MENDED = [name for name in BROKEN if BROKEN[name].rule not in ("residual", "int8-attention") and name != "dynamic"]
 
 
@@ -39,13 +42,21 @@ def errors(proto) -> list[str]:
 
 
 def run(proto, low: float = 0.0, high: float = 3.5) -> np.ndarray:
-    """The output on seeded numbers that every scale of the cases covers."""
+    """The output on seeded numbers that every scale of the cases covers, in FP32 with each FP16 tensor rounded.
+
+    onnxruntime 1.23, the last one for Python 3.10, cuts FP16 numbers off in QuantizeLinear instead of rounding them.
+    """
+    if ORT_MINOR < 24 and proto.opset_import[0].version > 21:
+        pytest.skip("this onnxruntime has no QuantizeLinear of opset 23")
     random, feeds = np.random.default_rng(1), {}
     for value in proto.graph.input:
         kind = value.type.tensor_type
         shape = [dim.dim_value or 2 for dim in kind.shape.dim]
         feeds[value.name] = random.uniform(low, high, shape).astype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
-    return plain_session(proto.SerializeToString()).run(None, feeds)[0]
+    twin = emulated(proto) if narrow_dtypes(proto) else proto
+    names = {value.name: value.type.tensor_type.elem_type for value in twin.graph.input}
+    feeds = {name: feed.astype(helper.tensor_dtype_to_np_dtype(names[name])) for name, feed in feeds.items()}
+    return plain_session(twin.SerializeToString()).run(None, feeds)[0]
 
 
 def db(wanted: np.ndarray, found: np.ndarray) -> float:
