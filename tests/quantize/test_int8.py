@@ -170,7 +170,7 @@ def test_nothing_to_quantize_is_refused(tmp_path):
 @pytest.mark.slow  # exports EfficientNet-Lite0
 def test_lite0_needs_a_scale_a_channel(lite0, crops, tmp_path):
     """The gate of the recipe bites: one scale a channel passes it on photographs that calibration never saw, one scale
-    a weight does not. Both build."""
+    a weight does not, whatever else helps it. Both build."""
     from edgekit.recipe import load_recipe
     from edgekit.validate import validate
 
@@ -185,7 +185,8 @@ def test_lite0_needs_a_scale_a_channel(lite0, crops, tmp_path):
         found[per_channel] = validate(out, tmp_path / "v.json", asked)
         assert "int8" in built(out, tmp_path)
     assert {kind: report.exit_code for kind, report in found.items()} == {True: 0, False: 3}
-    assert [finding.outcome for finding in found[False].findings] == ["FAIL", "FAIL"]
+    assert found[False].findings[0].outcome == "FAIL"
+    assert found[True].findings[0].value > found[False].findings[0].value + 3
     assert found[True].samples == 80
 
 
