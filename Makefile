@@ -1,6 +1,7 @@
 # make demo   install into .venv and run the main job twice: a pretrained CNN on photographs, a GRU on digits
 # make test   install, then ruff, mypy and every test; needs only Python, pip and g++
 # make check  the same without the slow tests, for every few minutes of work
+# make plugins  build the CUDA library with nvcc and the emulator with g++; no GPU is needed
 # make bench  ratios against peers, measured side by side on this machine
 # make bench-quantize  our INT8 and INT4 against other tools', on real data; installs those beside, once
 PYTHON ?= python3
@@ -13,7 +14,7 @@ DIGITS := out/digits
 GRU := examples/02_digits/digits.py
 JUDGED = $(BIN)/edgekit validate $(DIGITS)/demo/bundle --data $(DIGITS)/held_out.npz
 
-.PHONY: demo demo-photo demo-digits test check bench bench-quantize install clean
+.PHONY: demo demo-photo demo-digits test check plugins bench bench-quantize install clean
 
 install: $(INSTALLED)
 
@@ -62,6 +63,11 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+plugins: $(INSTALLED)
+	$(BIN)/edgekit plugins build --out out/plugins/libraries
+	$(BIN)/edgekit plugins build --emulator --out out/plugins/libraries
+	$(BIN)/edgekit plugins list
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench

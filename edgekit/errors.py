@@ -62,7 +62,7 @@ class QuantizeError(EdgekitError):
 
 
 class BuildError(EdgekitError):
-    """TensorRT refused the ONNX model."""
+    """TensorRT refused the ONNX model, or a compiler the kernels."""
 
 
 class ShapeError(EdgekitError):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "edgekit"
 FILES = sorted(PACKAGE.rglob("*.py"))
+PLUGINS = PACKAGE.parent / "plugins"
+CPP_FILES = sorted(file for ending in ("cu", "cuh", "h", "cpp") for file in PLUGINS.rglob(f"*.{ending}"))
 
 # Imports run one way: a room may import from floors below it, and from its own floor unless it is a stage.
 FLOORS = (
@@ -45,10 +50,22 @@ ONLY_IN = {
     "click": {"cli"},
     "rich": {"cli"},
     "numpy": {"preprocess", "postprocess", "data", "metrics", "judge", "reference", "latency", "runtime"}
-    | {"export", "quantize"},
+    | {"export", "quantize", "plugins"},
     "ml_dtypes": {"quantize"},  # the eight-bit floats of onnx, which brings it
     "tomli": {"recipe"},
 }  # fmt: skip
+
+# What C++ of a folder of plugins/ may include: the beginning of the name, "<" for the standard library.
+CPP_MAY_INCLUDE = {
+    "include": ("ek/", "emu/device.h", "<"),
+    "kernels": ("ek/", "edgekit_kernels.h", "kernels/", "logic/"),
+    "logic": ("logic/", "edgekit_kernels.h", "kernels/launches.h", "<"),
+    "emu": ("emu/", "ek/", "edgekit_kernels.h", "<"),
+    "exercises": ("emu/", "ek/", "edgekit_kernels.h", "kernels/", "logic/", "<"),
+}
+# One file starts kernels; all else knows the device through ek/ alone.
+CUDA_IN = {"include/ek/launch.h": "<cuda_runtime.h>"}
+FOREIGN = re.compile(r"<(cuda|cublas|cudnn|cute|cub/|cooperative_groups|mma\.h|nvrtc|NvInfer|torch|ATen|c10)")
 
 
 def room_of(path: Path) -> str:
@@ -98,6 +115,26 @@ def size_breaches(source: str) -> list[str]:
     return breaches
 
 
+def cpp_breaches(path: Path, source: str) -> list[str]:
+    """Wrong includes and too many lines of one file; `path` is relative to plugins/."""
+    breaches = ["file"] if source.count("\n") >= 300 else []
+    allowed = CPP_MAY_INCLUDE[path.parts[0]]
+    for name in re.findall(r'^\s*#\s*include\s*(<[^>]+>|"[^"]+")', source, re.MULTILINE):
+        if CUDA_IN.get(path.as_posix()) == name:
+            continue
+        if FOREIGN.match(name) or not name.strip('"').startswith(allowed):
+            breaches.append(name)
+    return breaches
+
+
+def is_formatted(source: str, name: str = "x.cpp") -> bool:
+    tool = shutil.which("clang-format", path=sysconfig.get_path("scripts"))
+    if tool is None:
+        pytest.skip("needs clang-format: pip install -e '.[dev]'")
+    command = [tool, f"--style=file:{PLUGINS / '.clang-format'}", "--dry-run", "-Werror", f"--assume-filename={name}"]
+    return subprocess.run(command, input=source, capture_output=True, text=True).returncode == 0
+
+
 def loaded_after(code: str) -> set[str]:
     script = f"import sys; {code}; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
@@ -137,6 +174,38 @@ def test_the_size_rule_bites() -> None:
     assert size_breaches("\n" * 300) == ["file"]
     assert size_breaches("def f():\n" + "    pass\n" * 49) == ["length of f"]
     assert size_breaches("def f(a, b, c, d, *, e, f, g): ...") == ["signature of f"]
+
+
+@pytest.mark.parametrize("path", CPP_FILES, ids=lambda path: str(path.relative_to(PLUGINS)))
+def test_cpp_is_formatted_small_and_includes_what_it_may(path: Path) -> None:
+    assert cpp_breaches(path.relative_to(PLUGINS), path.read_text()) == []
+    assert is_formatted(path.read_text(), str(path)), f"clang-format -i {path}"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("kernels/lstm.cu", "<cuda_fp16.h>"),
+        ("kernels/lstm.cu", '"emu/device.h"'),
+        ("kernels/lstm_cell.cuh", "<cmath>"),
+        ("logic/lstm_plan.cpp", '"ek/device.cuh"'),
+        ("logic/lstm_plan.cpp", '"kernels/lstm_cell.cuh"'),
+        ("logic/abi.cpp", "<cuda_runtime.h>"),
+        ("include/ek/real.cuh", "<cuda_runtime.h>"),
+        ("include/ek/launch.h", "<torch/extension.h>"),
+        ("emu/device.h", "<cuda_fp16.h>"),
+        ("emu/device.h", '"logic/limits.h"'),
+    ],
+)
+def test_the_include_rule_bites(path: str, name: str) -> None:
+    assert cpp_breaches(Path(path), f"#pragma once\n  #  include {name}\n") == [name]
+
+
+def test_the_rules_of_size_and_format_bite() -> None:
+    assert cpp_breaches(Path("emu/device.h"), "\n" * 300) == ["file"]
+    assert is_formatted("int f(int const* x) { return *x; }\n")
+    assert not is_formatted("int f(const int *x) { return *x; }\n")
+    assert not is_formatted("int f(){\n  return 1; }\n")
 
 
 def test_the_runtime_is_light() -> None:

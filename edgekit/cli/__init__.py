@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "A bundle on real input.",
     "inspect": "What a model, an engine, a bundle or a report holds.",
     "bundle": "Verify a bundle.",
+    "plugins": "Build, list, try and measure the CUDA kernels.",
     "doctor": "What this machine can build and run.",
 }
 _INTERRUPTED = 130

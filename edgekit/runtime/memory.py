@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Callable
 from typing import Any
 
 from edgekit.errors import SessionError, TargetError
@@ -45,6 +47,16 @@ class CudaMemory:
     def to_host(self, target: Array, source: Any) -> None:
         """Enqueue a copy of device `source` to host `target`."""
         self._cuda.memcpy_dtoh_async(target, source, self._stream)
+
+    def times_ms(self, call: Callable[[], None], runs: int) -> list[float]:
+        """What each of the calls took on the device, in milliseconds, by events on this stream."""
+        events = [self._cuda.Event() for _ in range(runs + 1)]
+        events[0].record(self._stream)
+        for event in events[1:]:
+            call()
+            event.record(self._stream)
+        events[-1].synchronize()
+        return [float(after.time_since(before)) for before, after in itertools.pairwise(events)]
 
     def mark(self) -> None:
         """Record the event for which `synchronise` waits."""

@@ -1,0 +1,90 @@
+"""The bench of the kernels: bounds by hand, plans in words, and numbers that are checked before they are timed."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from edgekit.cli import main
+from edgekit.errors import EdgekitError
+from edgekit.plugins import abi
+from edgekit.plugins.bench import PROBLEMS, rows
+from edgekit.plugins.bounds import lstm_bound
+
+
+class Pretender:
+    """The emulator's memory, and a clock that says what it likes: no time of it is one."""
+
+    name, stream = "no GPU", 0
+
+    def __init__(self, emulator, wrong: bool = False) -> None:
+        self._handle, self._wrong = emulator.handle, wrong
+
+    def put(self, array: np.ndarray) -> int:
+        address = self._handle.ek_emu_alloc(array.nbytes)
+        ctypes.memmove(address, np.ascontiguousarray(array).ctypes.data, array.nbytes)
+        return address
+
+    def get(self, address: int, shape: tuple[int, ...]) -> np.ndarray:
+        found = np.empty(shape, np.float32)
+        ctypes.memmove(found.ctypes.data, address, found.nbytes)
+        return found * np.float32(1.1) if self._wrong else found
+
+    def times_ms(self, call: Callable[[], None], runs: int) -> list[float]:
+        return [100.0] * 10 + [float(number) for number in range(runs - 10)]
+
+
+def test_the_bound_by_hand(emulator):
+    """2 directions, 3 steps of 5 rows, 128 units: INT8 weights once, xproj and y in FP32; 16 warps read h each step."""
+    problem = abi.LSTM(steps=3, batch=5, hidden=128, direction=2, weights=abi.INT8)
+    bound = lstm_bound(problem, emulator.lstm_plan(problem, emulator.device(87, 16)))
+    assert bound.bytes == 2 * 4 * 128 * 128 + 4 * 3 * 5 * 2 * 128 * 5
+    assert bound.flop == 2 * (2 * 4 * 128 * 128) * 5 * 3
+    assert bound.cycles == 3 * 16 * (8 * 128 * 2) // 128
+    assert bound.seconds(1e9, 1e9) == bound.bytes / 1e9
+
+
+def test_a_block_of_many_reads_its_weights_too(emulator):
+    problem = abi.LSTM(steps=10, batch=1, hidden=256, weights=abi.FLOAT16)
+    plan = emulator.lstm_plan(problem, emulator.device(87, 16))
+    units = plan.threads_per_block // 4
+    step = units // 8 * 8 * 256 * 2 + 4 * units * 256 * 2
+    assert lstm_bound(problem, plan).cycles == 10 * step // 128
+    assert lstm_bound(problem, plan).seconds(1e9, 1e12) == 10 * step // 128 / 1e9
+
+
+def test_without_a_gpu_nothing_was_run(emulator):
+    made = list(rows(emulator, emulator.device(87, 8)))
+    assert len(made) == len(PROBLEMS)
+    assert all("not run; " in str(row) and row.p50_ms is None for row in made)
+    assert "one block a group of 256 threads; bound: " in str(made[0])
+    assert "blocks a group of" in str(made[4])
+
+
+def test_what_a_device_cannot_run_says_why(emulator):
+    (row,) = (row for row in rows(emulator, emulator.device(75, 2)) if row.bound is None and "512 units" in row.title)
+    assert "expected recurrent weights that fit on the chip, found 512 hidden units in INT8" in str(row)
+
+
+@pytest.mark.slow  # a thousand steps of the kernels on a CPU, each beside its definition
+def test_times_follow_right_numbers(emulator):
+    made = [row for row in rows(emulator, emulator.device(87, 16), Pretender(emulator)) if row.bound]
+    assert {(row.p50_ms, row.p99_ms) for row in made} == {(49.5, 99.0)}, "the warm-up does not count"
+
+
+def test_wrong_numbers_are_not_timed(emulator):
+    with pytest.raises(EdgekitError, match="expected the LSTM of 64 units in FP16 as it is defined"):
+        list(rows(emulator, emulator.device(87, 16), Pretender(emulator, wrong=True)))
+
+
+def test_the_command_shows_what_would_run(capsys, monkeypatch, emulator):
+    monkeypatch.setattr("edgekit.plugins.bench.find_library", lambda kind, workshop: emulator.path)
+    for device, code, says in (("87:8", 0, "not run; "), ("Orin", 2, "expected --device SM:MULTIPROCESSORS, found")):
+        with pytest.raises(SystemExit) as exit_info:
+            main(["plugins", "bench", "--device", device])
+        said = capsys.readouterr()
+        assert int(exit_info.value.code or 0) == code
+        assert (said.out or said.err).count(says) == (len(PROBLEMS) if code == 0 else 1)
