@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from edgekit.errors import BuildError, EdgekitError
 
 # EK_VERSION: grows with every change of the header.
 VERSION = 1
 OK, UNSUPPORTED, INVALID, FAILED = range(4)
-FLOAT32, FLOAT16, INT8 = range(3)
+FLOAT32, FLOAT16, INT8, BFLOAT16 = range(4)
 
 
 class Device(ctypes.Structure):
@@ -25,14 +26,40 @@ class Device(ctypes.Structure):
     )
 
 
+_SIZES = ("steps", "batch", "hidden", "direction", "weights")
+_INPUTS = ("xproj", "r", "r_scale", "lengths", "h0")
+
+
+def _fields(integers: tuple[str, ...], pointers: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
+    return (
+        *((name, ctypes.c_int) for name in integers),
+        ("clip", ctypes.c_float),
+        *((name, ctypes.c_void_p) for name in pointers),
+    )
+
+
 class LSTM(ctypes.Structure):
     """ek_lstm: one problem; pointers are addresses on the device, None where there is nothing."""
 
-    _fields_ = (
-        *((name, ctypes.c_int) for name in ("steps", "batch", "hidden", "direction", "weights")),
-        ("clip", ctypes.c_float),
-        *((name, ctypes.c_void_p) for name in ("xproj", "r", "r_scale", "lengths", "h0", "c0", "y", "h_n", "c_n")),
-    )
+    op = "lstm"
+    _fields_ = _fields(_SIZES, (*_INPUTS, "c0", "y", "h_n", "c_n"))
+
+
+class GRU(ctypes.Structure):
+    """ek_gru, likewise."""
+
+    op = "gru"
+    _fields_ = _fields((*_SIZES, "linear_before_reset"), (*_INPUTS, "rb_h", "y", "h_n"))
+
+
+class RNN(ctypes.Structure):
+    """ek_rnn, likewise; `activation` is 0 for tanh, 1 for relu."""
+
+    op = "rnn"
+    _fields_ = _fields((*_SIZES, "activation"), (*_INPUTS, "y", "h_n"))
+
+
+Recurrent: TypeAlias = LSTM | GRU | RNN
 
 
 class Plan(ctypes.Structure):
@@ -70,46 +97,50 @@ class Library:
                              "edgekit plugins build")  # fmt: skip
 
     def _declare(self) -> None:
-        problem, device = ctypes.POINTER(LSTM), ctypes.POINTER(Device)
+        device = ctypes.POINTER(Device)
         self.handle.ek_last_error.restype = ctypes.c_char_p
         self.handle.ek_device_limits.argtypes = (ctypes.c_int, ctypes.c_int, device)
         self.handle.ek_device_current.argtypes = (device,)
-        self.handle.ek_lstm_plan.argtypes = (problem, device, ctypes.POINTER(Plan))
-        self.handle.ek_lstm_supported.argtypes = (problem, device, ctypes.c_char_p, ctypes.c_size_t)
-        self.handle.ek_lstm_workspace.argtypes = (problem, device)
-        self.handle.ek_lstm_workspace.restype = ctypes.c_size_t
-        self.handle.ek_lstm_launch.argtypes = (problem, device, ctypes.c_void_p, ctypes.c_void_p)
+        for problem in (LSTM, GRU, RNN):
+            asked = (ctypes.POINTER(problem), device)
+            self._function(problem.op, "plan").argtypes = (*asked, ctypes.POINTER(Plan))
+            self._function(problem.op, "supported").argtypes = (*asked, ctypes.c_char_p, ctypes.c_size_t)
+            self._function(problem.op, "launch").argtypes = (*asked, ctypes.c_void_p, ctypes.c_void_p)
+
+    def _function(self, op: str, name: str) -> Any:
+        return getattr(self.handle, f"ek_{op}_{name}")
 
     def device(self, sm: int, multiprocessors: int) -> Device:
         """The limits of an SM (87 is 8.7) with so many multiprocessors. Raises EdgekitError for an unknown SM."""
         device = Device()
-        self._check(self.handle.ek_device_limits(sm, multiprocessors, device))
+        self.check(self.handle.ek_device_limits(sm, multiprocessors, device))
         return device
 
     def current_device(self) -> Device:
         """The GPU that launches of this thread go to. Raises EdgekitError without one, and in the emulator."""
         device = Device()
-        self._check(self.handle.ek_device_current(device))
+        self.check(self.handle.ek_device_current(device))
         return device
 
-    def lstm_plan(self, problem: LSTM, device: Device) -> Plan:
+    def plan(self, problem: Recurrent, device: Device) -> Plan:
         """What will run. Raises Unsupported, with why not, or EdgekitError for a malformed problem."""
         plan = Plan()
-        self._check(self.handle.ek_lstm_plan(problem, device, plan))
+        self.check(self._function(problem.op, "plan")(problem, device, plan))
         return plan
 
-    def lstm_supported(self, problem: LSTM, device: Device) -> str:
+    def supported(self, problem: Recurrent, device: Device) -> str:
         """Why the device cannot run the problem; empty when it can."""
         reason = ctypes.create_string_buffer(400)
-        self.handle.ek_lstm_supported(problem, device, reason, len(reason))
+        self._function(problem.op, "supported")(problem, device, reason, len(reason))
         return reason.value.decode()
 
-    def lstm_launch(self, problem: LSTM, device: Device, workspace: int | None, stream: int | None = None) -> None:
-        """Enqueue on a CUDA stream; `workspace` is the address of `lstm_plan(…).workspace` bytes. Raises as `lstm_plan`
-        does, and EdgekitError with what CUDA, or the emulator, said."""
-        self._check(self.handle.ek_lstm_launch(problem, device, workspace, stream))
+    def launch(self, problem: Recurrent, device: Device, workspace: int | None, stream: int | None = None) -> None:
+        """Enqueue on a CUDA stream; `workspace` is the address of `plan(…).workspace` bytes. Raises as `plan` does, and
+        EdgekitError with what CUDA, or the emulator, said."""
+        self.check(self._function(problem.op, "launch")(problem, device, workspace, stream))
 
-    def _check(self, status: int) -> None:
+    def check(self, status: int) -> None:
+        """Raise what the last call said unless it went well."""
         if status != OK:
             said = self.handle.ek_last_error().decode()
             raise (Unsupported if status == UNSUPPORTED else EdgekitError)(said)

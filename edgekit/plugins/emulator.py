@@ -47,35 +47,66 @@ class Emulator(abi.Library):
         self.handle.ek_emu_schedule(SCHEDULES.index(kind), seed)
 
     def lstm(self, op: reference.LSTM) -> reference.LSTMOutputs:
-        """Run EdgekitLSTM; xproj, h0 and c0 become FP32, `r` has the type of the weights. Raises as `lstm_launch`."""
+        """Run EdgekitLSTM; states and xproj become FP32, `r` has the type of the weights. Raises as `launch` does."""
+        with self.memory() as memory:
+            problem = abi.LSTM(**_fields(op, memory), c0=memory.put(op.c0, np.float32))
+            return reference.LSTMOutputs(*self._run(problem, op, memory, ("y", "h_n", "c_n")))
+
+    def gru(self, op: reference.GRU) -> reference.Outputs:
+        """Run EdgekitGRU, likewise."""
+        with self.memory() as memory:
+            problem = abi.GRU(**_fields(op, memory), linear_before_reset=op.linear_before_reset,
+                              rb_h=memory.put(op.rb_h, np.float32))  # fmt: skip
+            return reference.Outputs(*self._run(problem, op, memory, ("y", "h_n")))
+
+    def rnn(self, op: reference.RNN) -> reference.Outputs:
+        """Run EdgekitRNN, likewise."""
+        with self.memory() as memory:
+            problem = abi.RNN(**_fields(op, memory), activation=reference.ACTIVATIONS.index(op.activation))
+            return reference.Outputs(*self._run(problem, op, memory, ("y", "h_n")))
+
+    def _run(
+        self, problem: abi.Recurrent, op: reference.Recurrent, memory: DeviceMemory, outputs: tuple[str, ...]
+    ) -> list[Array]:
         steps, batch, directions, hidden = op.shape
-        with self._memory() as memory:
-            outputs = [
-                memory.empty(steps, directions, batch, hidden),
-                memory.empty(directions, batch, hidden),
-                memory.empty(directions, batch, hidden),
-            ]
-            problem = abi.LSTM(
-                steps, batch, hidden, reference.DIRECTIONS.index(op.direction), _TYPES[op.r.dtype], op.clip,
-                memory.put(op.xproj, np.float32), memory.put(op.r, op.r.dtype), memory.put(op.r_scale, np.float32),
-                memory.put(op.lengths, np.int32), memory.put(op.h0, np.float32), memory.put(op.c0, np.float32),
-                *outputs,
-            )  # fmt: skip
-            workspace = memory.allocate(self.lstm_plan(problem, self.chosen).workspace)
-            self.lstm_launch(problem, self.chosen, workspace)
-            shapes = ((steps, directions, batch, hidden), (directions, batch, hidden), (directions, batch, hidden))
-            return reference.LSTMOutputs(*(memory.get(*pair) for pair in zip(outputs, shapes, strict=True)))
+        state = (directions, batch, hidden)
+        shapes = [(steps, *state), state, state][: len(outputs)]
+        addresses = [memory.empty(*shape) for shape in shapes]
+        for name, address in zip(outputs, addresses, strict=True):
+            setattr(problem, name, address)
+        workspace = memory.allocate(self.plan(problem, self.chosen).workspace)
+        self.launch(problem, self.chosen, workspace)
+        return [memory.get(*pair) for pair in zip(addresses, shapes, strict=True)]
 
     @contextmanager
-    def _memory(self) -> Iterator[_Memory]:
-        memory = _Memory(self.handle)
+    def memory(self) -> Iterator[DeviceMemory]:
+        """Device memory that is freed at the end."""
+        memory = DeviceMemory(self.handle)
         try:
             yield memory
         finally:
             memory.free()
 
 
-class _Memory:
+def _fields(op: reference.Recurrent, memory: DeviceMemory) -> dict[str, Any]:
+    """What the three problems have in common."""
+    steps, batch, _, hidden = op.shape
+    return {
+        "steps": steps,
+        "batch": batch,
+        "hidden": hidden,
+        "direction": reference.DIRECTIONS.index(op.direction),
+        "weights": _TYPES[op.r.dtype],
+        "clip": op.clip,
+        "xproj": memory.put(op.xproj, np.float32),
+        "r": memory.put(op.r, op.r.dtype),
+        "r_scale": memory.put(op.r_scale, np.float32),
+        "lengths": memory.put(op.lengths, np.int32),
+        "h0": memory.put(op.h0, np.float32),
+    }
+
+
+class DeviceMemory:
     """Device memory of one launch, each array between two guard pages."""
 
     def __init__(self, handle: ctypes.CDLL) -> None:
@@ -102,8 +133,8 @@ class _Memory:
         """FP32, all NaN."""
         return self.allocate(4 * int(np.prod(shape)))
 
-    def get(self, address: int | None, shape: tuple[int, ...]) -> Array:
-        array = np.empty(shape, np.float32)
+    def get(self, address: int | None, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
+        array = np.empty(shape, dtype)
         if address is not None:
             ctypes.memmove(array.ctypes.data, address, array.nbytes)
         return array

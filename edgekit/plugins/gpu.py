@@ -30,9 +30,9 @@ class CudaGpu:
         self._allocations[int(device)] = device
         return int(device)
 
-    def get(self, address: int, shape: tuple[int, ...]) -> Array:
-        """Copy an FP32 array back, after all that was enqueued."""
-        host = np.empty(shape, np.float32)
+    def get(self, address: int, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
+        """Copy an array back, after all that was enqueued."""
+        host = np.empty(shape, dtype)
         self._memory.to_host(host, self._allocations[address])
         self._wait()
         return host

@@ -19,7 +19,7 @@ from edgekit.plugins.building import Workshop, cmake_build, locked
 # How the sanitizers of g++ and clang write.
 _REPORTS = re.compile(r"^(?:WARNING|==\d+==ERROR): \w+Sanitizer: ([^\n]*)\n(.*?)(?=^====|\Z)", re.MULTILINE | re.DOTALL)
 _ACCESS = re.compile(r"^ *(?:Previous )?((?:atomic )?(?:read|write)) of size (\d+)\b", re.MULTILINE | re.IGNORECASE)
-_FRAME = re.compile(r"^ +#\d+ .*?(/[^\n:]+):(\d+)", re.MULTILINE)
+_FRAME = re.compile(r"^ +#\d+ .*? (/[^\n:]+):(\d+)", re.MULTILINE)  # a type may have a slash, too
 _UNDEFINED = re.compile(r"^(/[^\n:]+):(\d+):\d+: runtime error: ([^\n]*)", re.MULTILINE)
 _OCCUPIED = "unexpected memory mapping"
 
@@ -114,8 +114,9 @@ def _own_line(stack: str, emulator: tuple[Path, ...]) -> str:
 
 
 def _built(source: Path, sanitize: str, workshop: Workshop) -> Path:
-    """Build in a folder that all programs share: the emulator is compiled once, and a program when it has changed."""
-    folder = workshop.cache.resolve() / f"programs-{workshop.digest()[:12]}-{sanitize}"
+    """Build in a folder that all programs over the same sources share: CMake compiles again what has changed."""
+    sources = hashlib.sha256(str(workshop.sources.resolve()).encode()).hexdigest()
+    folder = workshop.cache.resolve() / f"programs-{sources[:12]}-{sanitize}"
     options = {"EDGEKIT_EMULATOR": "OFF", "EDGEKIT_SANITIZE": sanitize, "EDGEKIT_PROGRAM": str(source)}
     program = folder / f"program-{hashlib.sha256(str(source).encode()).hexdigest()[:12]}"
     with locked(folder.with_suffix(".lock")):

@@ -62,6 +62,11 @@ EK_DEVICE void mma_16x8x16(float (&d)[4], u32 const (&a)[4], u32 const (&b)[2],
     mma_16x8x8(d, {a[2], a[3]}, b[1], where);
 }
 
+EK_DEVICE void mma_16x8x16_bfloat(float (&d)[4], u32 const (&a)[4], u32 const (&b)[2],
+                                  emu::Where where = emu::Where::current()) {
+    emu::multiply_bfloat(d, a, b, where);
+}
+
 EK_DEVICE void ldmatrix_x2(u32 (&r)[2], void const* row, emu::Where where = emu::Where::current()) {
     emu::load_matrices(r, row, 2, false, where);
 }
@@ -102,6 +107,7 @@ EK_DEVICE void wait_until(u32 const* counter, u32 value, emu::Where where = emu:
     emu::wait_until(counter, value, where);
 }
 
+EK_DEVICE float infinity() { return HUGE_VALF; }
 EK_DEVICE float exp(float x) { return std::exp(x); }
 EK_DEVICE float exp2(float x) { return std::exp2(x); }
 EK_DEVICE float tanh(float x) { return std::tanh(x); }

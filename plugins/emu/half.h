@@ -1,4 +1,4 @@
-// FP16 as the bits have it: exact, rounded to nearest even, with subnormals, infinities and NaN.
+// FP16 and BF16 as the bits have it: exact, rounded to nearest even, with subnormals, infinities and NaN.
 #pragma once
 
 namespace ek {
@@ -29,6 +29,15 @@ EK_DEVICE half_t to_half(float x) {
     return {u16(sign | (magnitude - (112u << 23) + 0xfffu + odd) >> 13)};
 }
 
+EK_DEVICE float to_float(bfloat_t x) { return __builtin_bit_cast(float, u32(x.bits) << 16); }
+
+EK_DEVICE bfloat_t to_bfloat(float x) {
+    u32 const bits = __builtin_bit_cast(u32, x);
+    if (x != x) return {u16(0x7fffu)};
+    return {u16((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16)};
+}
+
+EK_DEVICE u32 pack(bfloat_t low, bfloat_t high) { return u32(low.bits) | u32(high.bits) << 16; }
 EK_DEVICE u32 pack(half_t low, half_t high) { return u32(low.bits) | u32(high.bits) << 16; }
 EK_DEVICE u32 pack(float low, float high) { return pack(to_half(low), to_half(high)); }
 

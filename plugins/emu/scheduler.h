@@ -30,6 +30,8 @@ Words const* exchange(char const* primitive, u32 const* words, int count, Where 
 u32 shuffle(char const* primitive, u32 value, int lane, bool exclusive_or, Where where);
 // d += a b of one warp, the registers of a lane as the PTX ISA has them: depth 8 or 16.
 void multiply(float* d, u32 const* a, u32 const* b, int depth, Where where);
+// Depth 16, in BF16; a fault below SM 8.0.
+void multiply_bfloat(float* d, u32 const* a, u32 const* b, Where where);
 void load_matrices(u32* out, void const* row, int matrices, bool transposed, Where where);
 void add_release(u32* counter, Where where);
 void wait_until(u32 const* counter, u32 value, Where where);

@@ -12,29 +12,25 @@ void load_row(u32 (&words)[4], void const* row) {
     for (int i = 0; i < 4; ++i) words[i] = static_cast<u32 const*>(row)[i];
 }
 
-// One of two FP16 numbers, as the bits of FP32.
-EK_UNTRACED u32 number(u32 pair, int which) { return __builtin_bit_cast(u32, to_float({u16(pair >> 16 * which)})); }
+// One of two FP16 or BF16 numbers, as the bits of FP32.
+template <typename Number>
+EK_UNTRACED u32 number(u32 pair, int which) {
+    return __builtin_bit_cast(u32, to_float(Number{u16(pair >> 16 * which)}));
+}
 
 EK_UNTRACED float as_float(u32 bits) { return __builtin_bit_cast(float, bits); }
 
 // Element k of a row of eight FP16 numbers.
 EK_UNTRACED u32 element(u32 const* row, int k) { return row[k / 2] >> 16 * (k % 2) & 0xffffu; }
 
-}  // namespace
-
-EK_UNTRACED u32 shuffle(char const* primitive, u32 value, int lane, bool exclusive_or, Where where) {
-    int const own = state.current->lane;
-    Words const* const all = exchange(primitive, &value, 1, where);
-    return all[(exclusive_or ? own ^ lane : lane) % kLanes][0];
-}
-
-EK_UNTRACED void multiply(float* d, u32 const* a, u32 const* b, int depth, Where where) {
+template <typename Number>
+EK_UNTRACED void multiply_numbers(char const* primitive, float* d, u32 const* a, u32 const* b, int depth, Where where) {
     // Each lane gives its numbers in FP32: first those of a, then those of b.
     int const of_a = depth / 2;
     u32 words[kWords] = {};
-    for (int i = 0; i < of_a; ++i) words[i] = number(a[i / 2], i % 2);
-    for (int i = 0; i < of_a / 2; ++i) words[of_a + i] = number(b[i / 2], i % 2);
-    Words const* const all = exchange(depth == 16 ? "mma_16x8x16" : "mma_16x8x8", words, of_a + of_a / 2, where);
+    for (int i = 0; i < of_a; ++i) words[i] = number<Number>(a[i / 2], i % 2);
+    for (int i = 0; i < of_a / 2; ++i) words[of_a + i] = number<Number>(b[i / 2], i % 2);
+    Words const* const all = exchange(primitive, words, of_a + of_a / 2, where);
     int const lane = state.current->lane;
     // Row and row + 8 of a, column and column + 1 of b.
     Words const* const row = all + lane / 4 * 4;
@@ -53,6 +49,23 @@ EK_UNTRACED void multiply(float* d, u32 const* a, u32 const* b, int depth, Where
         d[2] += lower * left;
         d[3] += lower * right;
     }
+}
+
+}  // namespace
+
+EK_UNTRACED u32 shuffle(char const* primitive, u32 value, int lane, bool exclusive_or, Where where) {
+    int const own = state.current->lane;
+    Words const* const all = exchange(primitive, &value, 1, where);
+    return all[(exclusive_or ? own ^ lane : lane) % kLanes][0];
+}
+
+EK_UNTRACED void multiply(float* d, u32 const* a, u32 const* b, int depth, Where where) {
+    multiply_numbers<half_t>(depth == 16 ? "mma_16x8x16" : "mma_16x8x8", d, a, b, depth, where);
+}
+
+EK_UNTRACED void multiply_bfloat(float* d, u32 const* a, u32 const* b, Where where) {
+    if (emulated_sm() < 80) fail_here("mma_16x8x16_bfloat: expected SM 8.0 or newer", where);
+    multiply_numbers<bfloat_t>("mma_16x8x16_bfloat", d, a, b, 16, where);
 }
 
 EK_UNTRACED void load_matrices(u32* out, void const* row, int matrices, bool transposed, Where where) {

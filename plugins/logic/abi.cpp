@@ -1,26 +1,21 @@
-// The functions of edgekit_kernels.h: check, plan, launch.
-#include <algorithm>
+// The functions of edgekit_kernels.h for devices and recurrent layers: check, plan, launch.
 #include <cstdio>
 #include <string>
 
 #include "kernels/launches.h"
+#include "logic/errors.h"
 #include "logic/limits.h"
-#include "logic/lstm_plan.h"
+#include "logic/recurrent_plan.h"
 
 namespace {
 
-thread_local std::string last_error;
+using ek::logic::failed;
+using ek::logic::last_error;
 
-int failed(int status, std::string why) {
-    last_error = std::move(why);
-    return status;
-}
-
-// The pointers that no LSTM works without.
-std::string missing_pointer(ek_lstm const& p, ek_plan const& plan, void const* workspace) {
-    auto const missing = [](char const* name) {
-        return std::string("expected a pointer for ") + name + ", found NULL";
-    };
+// The pointers that no layer works without.
+template <typename P>
+std::string missing_pointer(P const& p, ek_plan const& plan, void const* workspace) {
+    auto const missing = ek::logic::missing_pointer;
     if (!p.xproj) return missing("xproj");
     if (!p.r) return missing("r");
     if (!p.y) return missing("y");
@@ -29,11 +24,40 @@ std::string missing_pointer(ek_lstm const& p, ek_plan const& plan, void const* w
     return {};
 }
 
-int planned(ek_lstm const* lstm, ek_device const* device, ek_plan& plan) {
-    if (!lstm || !device) return failed(EK_INVALID, "expected a problem and a device, found NULL");
+template <typename P>
+int planned(P const* p, ek_device const* device, ek_plan* plan) {
+    if (!p || !device || !plan)
+        return failed(EK_INVALID, "expected a problem, a device and a plan to fill, found NULL");
     std::string why;
-    int const status = ek::logic::plan_lstm(*lstm, *device, plan, why);
+    int const status = ek::logic::plan_recurrent(ek::logic::recurrent(*p), *device, *plan, why);
     return status == EK_OK ? EK_OK : failed(status, why);
+}
+
+template <typename P>
+int supported(P const* p, ek_device const* device, char* reason, size_t reason_size) {
+    ek_plan plan;
+    int const status = planned(p, device, &plan);
+    if (reason && reason_size > 0) std::snprintf(reason, reason_size, "%s", status == EK_OK ? "" : last_error.c_str());
+    return status;
+}
+
+template <typename P>
+size_t workspace_of(P const* p, ek_device const* device) {
+    ek_plan plan;
+    return planned(p, device, &plan) == EK_OK ? plan.workspace : 0;
+}
+
+template <typename P>
+using LaunchOf = char const* (*)(P const&, ek_plan const&, void*, void*);
+
+template <typename P>
+int launched(LaunchOf<P> launch, P const* p, ek_device const* device, void* workspace, void* stream) {
+    ek_plan plan;
+    if (int const status = planned(p, device, &plan)) return status;
+    std::string const missing = missing_pointer(*p, plan, workspace);
+    if (!missing.empty()) return failed(EK_INVALID, missing);
+    char const* text = launch(*p, plan, workspace, stream);
+    return text ? failed(EK_FAILED, text) : EK_OK;
 }
 
 }  // namespace
@@ -60,29 +84,18 @@ int ek_device_current(ek_device* device) {
     return text ? failed(EK_FAILED, text) : EK_OK;
 }
 
-int ek_lstm_plan(ek_lstm const* lstm, ek_device const* device, ek_plan* plan) {
-    return plan ? planned(lstm, device, *plan) : failed(EK_INVALID, "expected a plan to fill, found NULL");
-}
+#define EK_RECURRENT(op)                                                                                              \
+    int ek_##op##_supported(ek_##op const* p, ek_device const* device, char* reason, size_t reason_size) {            \
+        return supported(p, device, reason, reason_size);                                                             \
+    }                                                                                                                 \
+    int ek_##op##_plan(ek_##op const* p, ek_device const* device, ek_plan* plan) { return planned(p, device, plan); } \
+    size_t ek_##op##_workspace(ek_##op const* p, ek_device const* device) { return workspace_of(p, device); }         \
+    int ek_##op##_launch(ek_##op const* p, ek_device const* device, void* workspace, void* stream) {                  \
+        return launched(ek::recurrent::launch_##op, p, device, workspace, stream);                                    \
+    }
 
-int ek_lstm_supported(ek_lstm const* lstm, ek_device const* device, char* reason, size_t reason_size) {
-    ek_plan plan;
-    int const status = planned(lstm, device, plan);
-    if (reason && reason_size > 0) std::snprintf(reason, reason_size, "%s", status == EK_OK ? "" : last_error.c_str());
-    return status;
-}
-
-size_t ek_lstm_workspace(ek_lstm const* lstm, ek_device const* device) {
-    ek_plan plan;
-    return planned(lstm, device, plan) == EK_OK ? plan.workspace : 0;
-}
-
-int ek_lstm_launch(ek_lstm const* lstm, ek_device const* device, void* workspace, void* stream) {
-    ek_plan plan;
-    if (int const status = planned(lstm, device, plan)) return status;
-    std::string const missing = missing_pointer(*lstm, plan, workspace);
-    if (!missing.empty()) return failed(EK_INVALID, missing);
-    char const* text = ek::lstm::launch_lstm(*lstm, plan, workspace, stream);
-    return text ? failed(EK_FAILED, text) : EK_OK;
-}
+EK_RECURRENT(lstm)
+EK_RECURRENT(gru)
+EK_RECURRENT(rnn)
 
 }  // extern "C"

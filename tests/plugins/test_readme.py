@@ -26,7 +26,7 @@ def test_the_most_units_are_the_most(emulator, row):
     device = emulator.device(10 * major + minor, multiprocessors)
     for weights, hidden in zip((abi.FLOAT32, abi.FLOAT16, abi.INT8), most, strict=True):
         fits = [
-            not emulator.lstm_supported(abi.LSTM(steps=1, batch=8, hidden=units, weights=weights), device)
+            not emulator.supported(abi.LSTM(steps=1, batch=8, hidden=units, weights=weights), device)
             for units in (hidden, *range(hidden + 8, 2 * hidden, 8))
         ]
         assert fits == [True] + [False] * (len(fits) - 1)

@@ -19,6 +19,20 @@ EK_DEVICE half_t to_half(float x) {
     return y;
 }
 
+EK_DEVICE float to_float(bfloat_t x) { return __uint_as_float(u32(x.bits) << 16); }
+
+EK_DEVICE bfloat_t to_bfloat(float x) {
+    bfloat_t y;
+#if __CUDA_ARCH__ >= 800
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+#else
+    u32 const bits = __float_as_uint(x);  // half of the last place is added, less where it ends in an even number
+    y.bits = x == x ? u16((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16) : u16(0x7fff);
+#endif
+    return y;
+}
+
+EK_DEVICE u32 pack(bfloat_t low, bfloat_t high) { return u32(low.bits) | u32(high.bits) << 16; }
 EK_DEVICE u32 pack(half_t low, half_t high) { return u32(low.bits) | u32(high.bits) << 16; }
 EK_DEVICE u32 pack(float low, float high) { return pack(to_half(low), to_half(high)); }
 
@@ -58,6 +72,17 @@ EK_DEVICE void mma_16x8x16(float (&d)[4], u32 const (&a)[4], u32 const (&b)[2]) 
 #else
     mma_16x8x8(d, {a[0], a[1]}, b[0]);
     mma_16x8x8(d, {a[2], a[3]}, b[1]);
+#endif
+}
+
+EK_DEVICE void mma_16x8x16_bfloat(float (&d)[4], u32 const (&a)[4], u32 const (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    asm volatile("trap;");
 #endif
 }
 
@@ -135,6 +160,7 @@ EK_DEVICE void wait_until(u32 const* counter, u32 value) {
     } while (found < value);
 }
 
+EK_DEVICE float infinity() { return __uint_as_float(0x7f800000u); }
 EK_DEVICE float exp(float x) { return __expf(x); }
 EK_DEVICE float exp2(float x) { return exp2f(x); }
 EK_DEVICE float tanh(float x) { return tanhf(x); }

@@ -73,14 +73,20 @@ def lstm() -> Made:
 def gpt() -> Made:
     """Some 700 batches of 32 pieces of text."""
     characters = torch.from_numpy(text()[0])
+    return char_gpt(700), {"characters": characters[:96].reshape(2, 48)}
+
+
+def char_gpt(batches: int) -> nn.Module:
+    """CharGpt after so many batches of 32 pieces of text."""
+    characters = torch.from_numpy(text()[0])
 
     def pieces() -> Iterator[tuple[Tensor, Tensor]]:
-        for _ in range(700):
+        for _ in range(batches):
             starts = torch.randint(len(characters) - SPAN, (32,))
             rows = torch.stack([characters[start : start + SPAN + 1] for start in starts.tolist()])
             yield rows[:, :-1], rows[:, 1:]
 
-    return _trained(CharGpt, pieces, 700, 2e-3), {"characters": characters[:96].reshape(2, 48)}
+    return _trained(CharGpt, pieces, batches, 2e-3)
 
 
 def _classifier(kind: Callable[[], nn.Module], name: str, images: np.ndarray, *, epochs: int, rate: float) -> Made:

@@ -25,7 +25,7 @@ from edgekit.reference import LSTM, LSTMOutputs  # noqa: E402
 from tests.bench.quantize.pretrained import resemblyzer_source, silero_source, spoken  # noqa: E402
 from tests.export.real.recording import RATE, call, folder, turns  # noqa: E402
 from tests.export.real.test_silero import CHUNK, CONTEXT  # noqa: E402
-from tests.plugins.lstm_cases import (  # noqa: E402
+from tests.plugins.node_cases import (  # noqa: E402
     CutNetwork,
     Recurrence,
     emulated,

@@ -20,7 +20,7 @@ __device__ void put(u32* out, float const (&values)[4]) {
     for (int i = 0; i < 4; ++i) out[i] = __builtin_bit_cast(u32, values[i]);
 }
 
-// kind 0: depth 8; 1: depth 16. `out` holds what is added to, and the sums.
+// kind 0: depth 8; 1: depth 16; 2: depth 16 in BF16. `out` holds what is added to, and the sums.
 __global__ void multiply(Lanes of) {
     int const lane = int(threadIdx.x);
     float d[4];
@@ -30,6 +30,8 @@ __global__ void multiply(Lanes of) {
     for (int i = 0; i < 2; ++i) b[i] = of.b[lane * 2 + i];
     if (of.kind == 0)
         ek::mma_16x8x8(d, {a[0], a[1]}, b[0]);
+    else if (of.kind == 2)
+        ek::mma_16x8x16_bfloat(d, a, b);
     else
         ek::mma_16x8x16(d, a, b);
     put(of.out + lane * 4, d);
@@ -86,6 +88,13 @@ void probe_to_float(u16 const* halves, float* out, int count) {
 
 void probe_to_half(float const* values, u16* out, int count) {
     for (int i = 0; i < count; ++i) out[i] = ek::to_half(values[i]).bits;
+}
+
+void probe_bfloat(float const* values, u16* narrow, float* wide, int count) {
+    for (int i = 0; i < count; ++i) {
+        narrow[i] = ek::to_bfloat(values[i]).bits;
+        wide[i] = ek::to_float(ek::bfloat_t{narrow[i]});
+    }
 }
 
 void probe_pack(float const* values, u32* out, int count) {

@@ -27,7 +27,7 @@ def problem(hidden: int, weights: int = abi.FLOAT16, batch: int = 1, direction: 
 @pytest.mark.parametrize("sm", SMS)
 def test_small_problems_are_one_block_everywhere(emulator, sm, weights):
     most = 64 if weights == abi.FLOAT32 else 128
-    plan = emulator.lstm_plan(problem(most, weights, batch=9, direction=2), emulator.device(sm, 1))
+    plan = emulator.plan(problem(most, weights, batch=9, direction=2), emulator.device(sm, 1))
     assert (plan.form, plan.launches, plan.workspace) == (0, 1, 0)
     assert plan.groups == 4, "two directions of nine rows, eight at a time"
     assert plan.threads_per_block == 32 * most // 8, "a warp has eight units"
@@ -51,7 +51,7 @@ def test_small_problems_are_one_block_everywhere(emulator, sm, weights):
     ],
 )
 def test_what_fits_where(emulator, hidden, weights, device, fits):
-    reason = emulator.lstm_supported(problem(hidden, weights), emulator.device(*device))
+    reason = emulator.supported(problem(hidden, weights), emulator.device(*device))
     assert bool(reason) != fits, reason
     if not fits:
         kib = 4 * hidden * hidden * BYTES[weights] // 1024
@@ -59,12 +59,12 @@ def test_what_fits_where(emulator, hidden, weights, device, fits):
         assert f": {kib} KiB and the state" in reason
         assert f"{device[1]} multiprocessors of SM {device[0] // 10}.{device[0] % 10} hold" in reason
         with pytest.raises(abi.Unsupported, match="fit on the chip"):
-            emulator.lstm_plan(problem(hidden, weights), emulator.device(*device))
+            emulator.plan(problem(hidden, weights), emulator.device(*device))
 
 
 def test_more_rows_than_fit_at_once_take_turns(emulator):
     """512 units of FP16 fill 14 of 16 multiprocessors or more: one group at a time."""
-    plan = emulator.lstm_plan(problem(512, batch=9, direction=2), emulator.device(*AGX_ORIN))
+    plan = emulator.plan(problem(512, batch=9, direction=2), emulator.device(*AGX_ORIN))
     assert (plan.form, plan.groups, plan.groups_at_once, plan.launches) == (1, 4, 1, 4)
 
 
@@ -80,7 +80,7 @@ def test_a_plan_keeps_to_the_limits(emulator, hidden, weights, batch, direction,
     """All blocks of a launch that wait for one another are there at once, and all units have a place."""
     device = emulator.device(sm, multiprocessors)
     try:
-        plan = emulator.lstm_plan(problem(hidden, weights, batch, direction), device)
+        plan = emulator.plan(problem(hidden, weights, batch, direction), device)
     except abi.Unsupported:
         # Blocks hold whole warps of units: where little more than one fits, half of the memory may stay free.
         assert 4 * hidden * hidden * BYTES[weights] > 0.5 * device.shared_per_block * multiprocessors
@@ -112,7 +112,7 @@ def test_a_plan_keeps_to_the_limits(emulator, hidden, weights, batch, direction,
 )
 def test_a_malformed_problem_is_one_line(emulator, fields, says):
     with pytest.raises(EdgekitError, match=says) as error:
-        emulator.lstm_plan(abi.LSTM(**{"steps": 1, "batch": 1, "hidden": 1, **fields}), emulator.device(87, 16))
+        emulator.plan(abi.LSTM(**{"steps": 1, "batch": 1, "hidden": 1, **fields}), emulator.device(87, 16))
     assert not isinstance(error.value, abi.Unsupported)
     assert "\n" not in str(error.value)
 
@@ -128,13 +128,13 @@ def test_an_unknown_device_is_one_line(emulator):
 def test_a_missing_pointer_is_one_line(emulator, missing):
     pointers = {name: 4096 for name in ("xproj", "r", "y", "r_scale") if name != missing}
     with pytest.raises(EdgekitError, match=f"expected a pointer for {missing}.*, found NULL"):
-        emulator.lstm_launch(problem(8, abi.INT8, **pointers), emulator.device(87, 16), None)
+        emulator.launch(problem(8, abi.INT8, **pointers), emulator.device(87, 16), None)
 
 
 def test_a_launch_of_many_blocks_needs_its_workspace(emulator):
     pointers = dict.fromkeys(("xproj", "r", "y"), 4096)
     with pytest.raises(EdgekitError, match="expected a pointer for the workspace, found NULL"):
-        emulator.lstm_launch(problem(256, **pointers), emulator.device(87, 16), None)
+        emulator.launch(problem(256, **pointers), emulator.device(87, 16), None)
 
 
 def test_the_emulator_is_no_gpu(emulator):
