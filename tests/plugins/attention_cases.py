@@ -11,7 +11,7 @@ import onnx
 
 from edgekit.errors import EdgekitError
 from edgekit.reference import Attention, AttentionOutputs
-from tests.plugins.lstm_cases import attributes_of
+from tests.plugins.node_cases import attributes_of
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]

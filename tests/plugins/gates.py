@@ -183,7 +183,7 @@ def cuobjdump(option: str, cubin: Path) -> str:
 
 
 def short(mangled: str) -> str:
-    """`lstm_one_block<HalfWeights, 2>` for what the linker calls _ZN2ek4lstm…"""
+    """`one_block<LstmCell, Halves, 2>` for what the linker calls _ZN2ek9recurrent…"""
     plain = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True).stdout.strip()
     plain = re.sub(r"\(.*\)$", "", plain.removeprefix("void "))
     return re.sub(r"(\w+::)+", "", plain)

@@ -22,7 +22,7 @@ from edgekit.plugins.emulator import Emulator  # noqa: E402
 from edgekit.reference import Attention, AttentionOutputs  # noqa: E402
 from tests.onnx_cases import stored_cases  # noqa: E402
 from tests.plugins.attention_cases import attention_of_node, outputs_of_node  # noqa: E402
-from tests.plugins.lstm_cases import emulated  # noqa: E402
+from tests.plugins.node_cases import emulated  # noqa: E402
 
 TYPES = {"float32": "FP32", "float16": "FP16", "bfloat16": "BF16"}
 # Numbers of about 1, and outputs that the package computed step by step in the same type.

@@ -29,7 +29,7 @@ from tests.plugins.gates import (
 from tests.plugins.nvrtc import Nvrtc, NvrtcError, find_nvrtc
 
 KERNEL_FILES = sorted(path for path in PLUGINS.glob("kernels/*.cu") if "__global__" in path.read_text())
-GOOD = Row("lstm.cu", "lstm_many_blocks<HalfWeights>", 87, 64, 512, 0, 0, 0, 2, 0.667, 62, 4, "13.0.88")
+GOOD = Row("lstm.cu", "many_blocks<LstmCell, Halves>", 87, 64, 512, 0, 0, 0, 2, 0.667, 62, 4, "13.0.88")
 
 pytestmark = pytest.mark.skipif(find_cuobjdump() is None, reason="needs cuobjdump: pip install nvidia-cuda-cuobjdump")
 
@@ -78,8 +78,8 @@ def test_the_table_is_up_to_date(rows, toolkit):
         {"tensor_ops": 0},
         {"async_ops": 0},
         {"arch": 75},
-        {"kernel": "lstm_many_blocks<FloatWeights>"},
-        {"kernel": "lstm_one_block<HalfWeights, 8>"},
+        {"kernel": "many_blocks<LstmCell, Floats>"},
+        {"kernel": "one_block<LstmCell, Halves, 8>"},
         {"kernel": "unheard_of"},
     ],
     ids=str,

@@ -21,7 +21,7 @@ from edgekit.plugins.emulator import Emulator  # noqa: E402
 from edgekit.reference import Attention, AttentionOutputs  # noqa: E402
 from tests.bench.quantize import train  # noqa: E402
 from tests.bench.quantize.networks import Block, CharGpt  # noqa: E402
-from tests.plugins.lstm_cases import emulated  # noqa: E402
+from tests.plugins.node_cases import emulated  # noqa: E402
 
 pytestmark = pytest.mark.slow  # trains a network
 
