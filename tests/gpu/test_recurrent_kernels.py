@@ -5,9 +5,6 @@ The bars on speed are ratios within one run: against cuDNN through torch, and ag
 
 from __future__ import annotations
 
-import itertools
-import statistics
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +17,7 @@ from edgekit.plugins import abi
 from edgekit.plugins.building import build_plugins
 from edgekit.plugins.emulator import Emulator
 from edgekit.reference import ACTIVATIONS, DIRECTIONS, GRU, LSTM, Recurrent
+from tests.gpu.on_gpu import median_ms
 from tests.plugins.formulas import KINDS, computed
 from tests.plugins.recurrent_cases import FLOOR, NARROW_FLOOR, WEIGHTS, in_torch, made
 from tests.plugins.test_recurrent import EDGES
@@ -110,18 +108,6 @@ def test_a_thousand_launches_give_the_same_bits(library, hidden):
     for _ in range(1000):
         for one, other in zip(first, placed.run(), strict=True):
             np.testing.assert_array_equal(one, other)
-
-
-def median_ms(call: Callable[[], None], runs: int = 200) -> float:
-    events = [torch.cuda.Event(enable_timing=True) for _ in range(runs + 1)]
-    for _ in range(20):
-        call()
-    events[0].record()
-    for event in events[1:]:
-        call()
-        event.record()
-    torch.cuda.synchronize()
-    return statistics.median(a.elapsed_time(b) for a, b in itertools.pairwise(events))
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN, tanh"])
