@@ -166,7 +166,7 @@ def test_the_true_library_has_code_for_all_architectures_and_ptx_of_the_newest(p
     assert code == (*(f"sm_{arch}" for arch in known), f"compute_{known[-1]}")
     assert said_by == "cuobjdump"
     facts = {item.kind: item for item in list_libraries(workshop)}
-    assert facts["plugins"].ops == ("lstm",)
+    assert facts["plugins"].ops == ("lstm", "gru", "rnn", "attention")
     assert "not run on a GPU" in str(facts["plugins"])
 
 
