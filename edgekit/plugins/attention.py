@@ -1,4 +1,4 @@
-"""EdgekitAttention through the C ABI: its structs, its plan, and the kernels on the emulator from NumPy arrays."""
+"""EdgekitAttention on the emulator, from NumPy arrays."""
 
 from __future__ import annotations
 
@@ -18,57 +18,6 @@ Array = npt.NDArray[Any]
 # The types of q, k, v, o and the cache, by name; BF16 lies in memory as the upper half of FP32.
 TYPES = {"FP32": abi.FLOAT32, "FP16": abi.FLOAT16, "BF16": abi.BFLOAT16}
 _STORED = {"FP32": np.float32, "FP16": np.float16, "BF16": np.uint16}
-
-
-class Problem(ctypes.Structure):
-    """ek_attention: one problem; pointers are addresses on the device, None where there is nothing."""
-
-    _fields_ = (
-        *((name, ctypes.c_int) for name in ("batch", "heads", "kv_heads", "queries", "keys", "past", "capacity")),
-        *((name, ctypes.c_int) for name in ("head_size", "value_size", "type", "bias_type", "causal", "position")),
-        *((name, ctypes.c_int) for name in ("window_left", "window_right")),
-        *((name, ctypes.c_float) for name in ("scale", "softcap")),
-        ("bias_strides", ctypes.c_longlong * 4),
-        *((name, ctypes.c_void_p) for name in ("q", "k", "v", "bias", "key_lengths", "past_length")),
-        *((name, ctypes.c_void_p) for name in ("past_k", "past_v", "present_k", "present_v", "o")),
-    )
-
-
-class Tiling(ctypes.Structure):
-    """ek_tiling: what will run. `form` is 0 for FP32 arithmetic, 1 for tensor cores."""
-
-    _fields_ = (
-        *((name, ctypes.c_int) for name in ("form", "head", "tile_rows", "tile_keys", "tiles", "splits")),
-        *((name, ctypes.c_int) for name in ("threads_per_block", "shared_per_block", "launches")),
-        ("tensorrt_is_better", ctypes.c_int),
-        ("workspace", ctypes.c_size_t),
-    )
-
-
-def plan(library: abi.Library, problem: Problem, device: abi.Device) -> Tiling:
-    """What will run. Raises Unsupported, with why not, or EdgekitError for a malformed problem."""
-    tiling = Tiling()
-    library.check(library.handle.ek_attention_plan(*map(ctypes.byref, (problem, device, tiling))))
-    return tiling
-
-
-def supported(library: abi.Library, problem: Problem, device: abi.Device) -> str:
-    """Why the device cannot run the problem; empty when it can."""
-    reason = ctypes.create_string_buffer(400)
-    size = ctypes.c_size_t(len(reason))
-    library.handle.ek_attention_supported(ctypes.byref(problem), ctypes.byref(device), reason, size)
-    return reason.value.decode()
-
-
-def launch(
-    library: abi.Library, problem: Problem, device: abi.Device, workspace: int | None, stream: int | None = None
-) -> None:
-    """Enqueue on a CUDA stream; `workspace` is the address of `plan(…).workspace` bytes.
-
-    Raises as `plan` does, and EdgekitError with what CUDA, or the emulator, said.
-    """
-    pointers = ctypes.byref(problem), ctypes.byref(device), ctypes.c_void_p(workspace), ctypes.c_void_p(stream)
-    library.check(library.handle.ek_attention_launch(*pointers))
 
 
 @dataclass(frozen=True)
@@ -94,17 +43,17 @@ def attention(emulator: Emulator, op: reference.Attention, how: How = How()) -> 
         caches, cache_shapes = _put_arrays(memory, problem, op, how)
         shape = (batch, heads, queries, op.v.shape[3])
         problem.o = memory.allocate(int(np.prod(shape)) * np.dtype(_STORED[how.type]).itemsize)
-        workspace = memory.allocate(plan(emulator, problem, emulator.chosen).workspace)
-        launch(emulator, problem, emulator.chosen, workspace)
+        workspace = memory.allocate(emulator.plan(problem, emulator.chosen).workspace)
+        emulator.launch(problem, emulator.chosen, workspace)
         o = _get(memory, problem.o, shape, how.type)
         presents = [_get(memory, *pair, how.type) for pair in zip(caches, cache_shapes, strict=True)]
         return reference.AttentionOutputs(o, *presents or (None, None))
 
 
-def problem_of(op: reference.Attention, how: How = How()) -> Problem:
+def problem_of(op: reference.Attention, how: How = How()) -> abi.Attention:
     """Its sizes and attributes, without any pointer."""
     batch, heads, queries, size = op.q.shape
-    return Problem(
+    return abi.Attention(
         batch, heads, op.k.shape[1], queries, op.k.shape[2], 0 if how.capacity else op.past, how.capacity,
         size, op.v.shape[3], TYPES[how.type], TYPES[how.type] if how.narrow_bias else abi.FLOAT32,
         int(op.causal), int(op.at_end), op.window_left, op.window_right, op.scaling, op.softcap,
@@ -112,7 +61,7 @@ def problem_of(op: reference.Attention, how: How = How()) -> Problem:
 
 
 def _put_arrays(
-    memory: DeviceMemory, problem: Problem, op: reference.Attention, how: How
+    memory: DeviceMemory, problem: abi.Attention, op: reference.Attention, how: How
 ) -> tuple[list[int | None], list[tuple[int, ...]]]:
     """Copy the inputs to the device; returns the addresses and shapes of the cache's two arrays, if there is one."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit import reference
-from edgekit.plugins import abi, attention
+from edgekit.plugins import abi
 from edgekit.plugins.bounds import Bound, attention_bound, recurrent_bound
 
 Array = npt.NDArray[Any]
@@ -164,17 +164,20 @@ class AttentionCase:
         q, k, v = (random.normal(size=(1, self.heads, rows, 64)).astype(np.float16) for rows in sizes)
         return reference.Attention(q, k, v)
 
-    def problem(self) -> attention.Problem:
+    def problem(self) -> abi.Attention:
         """Its sizes, without any pointer."""
-        return attention.problem_of(self.seeded(), attention.How("FP16"))
+        return abi.Attention(
+            batch=1, heads=self.heads, kv_heads=self.heads, queries=self.queries, keys=self.keys, head_size=64,
+            value_size=64, type=abi.FLOAT16, window_left=-1, window_right=-1, scale=1 / 8,
+        )  # fmt: skip
 
     def refused(self, library: abi.Library, device: abi.Device) -> str:
         """Why the device cannot run it; empty when it can."""
-        return attention.supported(library, self.problem(), device)
+        return library.supported(self.problem(), device)
 
     def plan(self, library: abi.Library, device: abi.Device) -> tuple[str, Bound]:
         """What will run, in words, and what it cannot go below."""
-        tiling = attention.plan(library, self.problem(), device)
+        tiling = library.plan(self.problem(), device)
         words = f"{tiling.tiles} tiles in {tiling.splits} parts, {tiling.threads_per_block} threads a block"
         better = ", TensorRT's own is expected to be faster" if tiling.tensorrt_is_better else ""
         return words + better, attention_bound(self.problem())
@@ -185,12 +188,11 @@ class AttentionCase:
         wanted = reference.attention(op).o
         problem.q, problem.k, problem.v = memory.put(op.q), memory.put(op.k), memory.put(op.v)
         problem.o = memory.put(np.full(wanted.shape, np.nan, np.float16))
-        size = attention.plan(library, problem, device).workspace
+        size = library.plan(problem, device).workspace
         workspace = memory.put(np.zeros(size, np.uint8)) if size else None
         return Placed(
-            lambda stream: attention.launch(library, problem, device, workspace, stream),
-            int(problem.o), np.float16, wanted,
-        )  # fmt: skip
+            lambda stream: library.launch(problem, device, workspace, stream), int(problem.o), np.float16, wanted
+        )
 
 
 # From a wake-up word, and a detector of speech step by step, to an encoder; a prompt, and a word behind a thousand.

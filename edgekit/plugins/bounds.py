@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgekit.plugins import abi, attention
+from edgekit.plugins import abi
 
 _GATES, _ROWS = {"lstm": 4, "gru": 3, "rnn": 1}, 8
 _BYTES = {abi.FLOAT32: 4, abi.FLOAT16: 2, abi.INT8: 1}
@@ -58,7 +58,7 @@ def _step_bytes(problem: abi.Recurrent, plan: abi.Plan) -> int:
     return int(state + weights)
 
 
-def attention_bound(problem: attention.Problem) -> Bound:
+def attention_bound(problem: abi.Attention) -> Bound:
     """q, k and v are read once and o is written; of the products only what a mask by position leaves.
 
     The cache counts where it is copied. Shared memory keeps no block as busy as the tensor cores are: no cycles.
@@ -77,7 +77,7 @@ def attention_bound(problem: attention.Problem) -> Bound:
     )
 
 
-def _live_pairs(problem: attention.Problem, keys: int) -> int:
+def _live_pairs(problem: abi.Attention, keys: int) -> int:
     """How many keys all queries see together, by causality and windows alone."""
     offset = keys - problem.keys
     pairs = 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgekit.device import find_gpus
-from edgekit.plugins.attention import TYPES, How, attention, launch, plan, problem_of
+from edgekit.plugins.attention import TYPES, How, attention, problem_of
 from edgekit.plugins.building import build_plugins
 from edgekit.reference import Attention
 from tests.gpu.on_gpu import OnGpu, TorchMemory, median_ms
@@ -58,9 +58,9 @@ def launcher(gpu: OnGpu, memory: TorchMemory, op: Attention) -> Callable[[], Non
     problem = problem_of(op, How("FP16"))
     problem.q, problem.k, problem.v = (memory.put(array, np.float16) for array in (op.q, op.k, op.v))
     problem.o = memory.allocate(2 * op.q.size)
-    workspace = memory.allocate(plan(gpu, problem, gpu.chosen).workspace)
+    workspace = memory.allocate(gpu.plan(problem, gpu.chosen).workspace)
     stream = torch.cuda.current_stream().cuda_stream
-    return lambda: launch(gpu, problem, gpu.chosen, workspace, stream)
+    return lambda: gpu.launch(problem, gpu.chosen, workspace, stream)
 
 
 @pytest.mark.parametrize("keys", [256, 1024, 4096])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edgekit import reference
 from edgekit.plugins.abi import Unsupported
-from edgekit.plugins.attention import TYPES, How, attention, launch, plan, problem_of, stored, widened
+from edgekit.plugins.attention import TYPES, How, attention, problem_of, stored, widened
 from edgekit.plugins.emulator import SCHEDULES, Emulator
 from edgekit.reference import Attention, AttentionOutputs
 from edgekit.reference.attention import seen_keys
@@ -96,7 +96,7 @@ def test_every_size_of_a_head(emulator, sizes, kind):
     """As prefill, four warps of rows, one key over a tile; and as decode with splits."""
     check(emulator, made((2, 1), 35, 65, sizes, causal=True), How(kind))
     decode = made((4, 2), 1, 1, sizes, past=300)
-    assert plan(emulator, problem_of(decode, How(kind)), emulator.chosen).splits > 1
+    assert emulator.plan(problem_of(decode, How(kind)), emulator.chosen).splits > 1
     check(emulator, decode, How(kind))
 
 
@@ -197,9 +197,7 @@ def test_a_cache_in_place_is_the_cache_of_copies(emulator, sizes, past, kind):
     op = made((4, 2), 3, 3, sizes, batch=2, past=past, causal=True)
     copies = check(emulator, op, How(kind))
     in_place = check(emulator, op, How(kind, capacity=past + 70))
-    same_splits = [
-        plan(emulator, problem_of(op, How(kind, capacity=c)), emulator.chosen).splits for c in (0, past + 70)
-    ]
+    same_splits = [emulator.plan(problem_of(op, How(kind, capacity=c)), emulator.chosen).splits for c in (0, past + 70)]
     if same_splits[0] == same_splits[1]:
         np.testing.assert_array_equal(in_place.o, copies.o)
     check(emulator, op, How(kind, capacity=past + 3))
@@ -218,7 +216,7 @@ def test_a_past_length_that_cannot_be_is_the_nearest(emulator, said, taken):
         caches = [memory.put(np.concatenate([past, rest], 2), np.float32) for past in (op.past_k, op.past_v)]
         problem.present_k, problem.present_v = caches
         problem.o = memory.empty(1, 2, 3, 8)
-        launch(emulator, problem, emulator.chosen, None)
+        emulator.launch(problem, emulator.chosen, None)
         np.testing.assert_array_equal(memory.get(problem.o, (1, 2, 3, 8)), wanted.o)
         kept = memory.get(problem.present_k, (1, 1, 8, 8))
     np.testing.assert_array_equal(kept[:, :, : taken + 3], wanted.present_k)

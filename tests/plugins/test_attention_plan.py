@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgekit.errors import EdgekitError
 from edgekit.plugins import abi
-from edgekit.plugins.attention import Problem, launch, plan, supported
+from edgekit.plugins.abi import Attention
 from edgekit.resources import resource
 
 SMS = (75, 80, 86, 87, 89, 90, 100, 110, 120, 121)
@@ -19,15 +19,15 @@ ORIN_NANO, AGX_ORIN, RTX_4090 = (87, 8), (87, 16), (89, 128)
 FP16 = abi.FLOAT16
 
 
-def problem(**fields: Any) -> Problem:
+def problem(**fields: Any) -> Attention:
     """Eight heads of 64 in FP16, 256 queries and as many keys."""
     sizes = {"batch": 1, "heads": 8, "kv_heads": 8, "queries": 256, "keys": 256, "head_size": 64, "value_size": 64}
-    return Problem(**{**sizes, "type": FP16, "window_left": -1, "window_right": -1, "scale": 1.0, **fields})
+    return Attention(**{**sizes, "type": FP16, "window_left": -1, "window_right": -1, "scale": 1.0, **fields})
 
 
 def test_prefill_is_tiles_of_64_rows(emulator):
     """Of four warps, where a tile for each has no more than the device can hold."""
-    tiling = plan(emulator, problem(), emulator.device(*AGX_ORIN))
+    tiling = emulator.plan(problem(), emulator.device(*AGX_ORIN))
     assert (tiling.form, tiling.tile_rows, tiling.tile_keys, tiling.threads_per_block) == (1, 64, 64, 128)
     assert (tiling.tiles, tiling.splits, tiling.launches, tiling.workspace) == (8 * 4, 1, 1, 0)
 
@@ -36,7 +36,7 @@ def test_prefill_is_tiles_of_64_rows(emulator):
 def test_decode_shares_the_keys_between_blocks(emulator, queries):
     """Two heads of k and v are two tiles, of four heads of q each; 16 multiprocessors take more."""
     fields = {"queries": queries, "keys": queries, "past": 4096, "kv_heads": 2, "present_k": 16}
-    tiling = plan(emulator, problem(**fields), emulator.device(*AGX_ORIN))
+    tiling = emulator.plan(problem(**fields), emulator.device(*AGX_ORIN))
     assert tiling.tiles == 2
     assert tiling.tile_rows == (16 if queries <= 4 else 64)
     assert tiling.tiles * tiling.splits >= 16
@@ -47,27 +47,27 @@ def test_decode_shares_the_keys_between_blocks(emulator, queries):
 def test_splits_follow_the_device(emulator):
     """More multiprocessors, more shares; short sequences have none, and enough tiles need none."""
     decode = problem(queries=1, keys=1, past=16384, kv_heads=2)
-    splits = [plan(emulator, decode, emulator.device(*device)).splits for device in (ORIN_NANO, AGX_ORIN, RTX_4090)]
+    splits = [emulator.plan(decode, emulator.device(*device)).splits for device in (ORIN_NANO, AGX_ORIN, RTX_4090)]
     assert splits == sorted(splits)
     assert len(set(splits)) == 3
-    assert plan(emulator, problem(queries=1, keys=1, past=100), emulator.device(*RTX_4090)).splits == 1
-    assert plan(emulator, problem(queries=1, keys=1, past=4096, batch=4), emulator.device(*AGX_ORIN)).splits == 1
+    assert emulator.plan(problem(queries=1, keys=1, past=100), emulator.device(*RTX_4090)).splits == 1
+    assert emulator.plan(problem(queries=1, keys=1, past=4096, batch=4), emulator.device(*AGX_ORIN)).splits == 1
 
 
 @pytest.mark.parametrize(
     ("size", "head", "keys"), [(8, 32, 64), (32, 32, 64), (40, 64, 64), (96, 128, 64), (128, 128, 64), (136, 256, 32)]
 )
 def test_heads_are_padded_to_what_is_built(emulator, size, head, keys):
-    tiling = plan(emulator, problem(head_size=size), emulator.device(*AGX_ORIN))
+    tiling = emulator.plan(problem(head_size=size), emulator.device(*AGX_ORIN))
     assert (tiling.head, tiling.tile_keys) == (max(head, 64), keys)
-    tiling = plan(emulator, problem(head_size=8, value_size=size), emulator.device(*AGX_ORIN))
+    tiling = emulator.plan(problem(head_size=8, value_size=size), emulator.device(*AGX_ORIN))
     assert (tiling.head, tiling.tile_keys) == (head, keys)
 
 
 def test_shared_memory_is_what_the_readme_says(emulator):
     found = [
         [
-            plan(emulator, problem(head_size=size, value_size=size, queries=queries), emulator.device(*AGX_ORIN))
+            emulator.plan(problem(head_size=size, value_size=size, queries=queries), emulator.device(*AGX_ORIN))
             for size in (32, 64, 128, 256)
         ]
         for queries in (64, 16)
@@ -79,8 +79,8 @@ def test_shared_memory_is_what_the_readme_says(emulator):
 
 def test_turing_has_too_little_for_four_warps_of_the_widest_head(emulator):
     wide = problem(head_size=256, value_size=256)
-    assert plan(emulator, wide, emulator.device(75, 30)).tile_rows == 16
-    assert plan(emulator, wide, emulator.device(86, 28)).tile_rows == 64
+    assert emulator.plan(wide, emulator.device(75, 30)).tile_rows == 16
+    assert emulator.plan(wide, emulator.device(86, 28)).tile_rows == 64
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_turing_has_too_little_for_four_warps_of_the_widest_head(emulator):
 )
 def test_what_tensorrt_fuses_itself(emulator, fields, better):
     """A long prefill, and none of what its importer refuses or what breaks its fusion."""
-    assert bool(plan(emulator, problem(**fields), emulator.device(*AGX_ORIN)).tensorrt_is_better) == better
+    assert bool(emulator.plan(problem(**fields), emulator.device(*AGX_ORIN)).tensorrt_is_better) == better
 
 
 @given(
@@ -123,9 +123,9 @@ def test_a_plan_keeps_to_the_limits(emulator, batch, kv_heads, group, queries, p
     found = problem(**sizes, past=past, head_size=head, value_size=head, type=kind)
     limits = emulator.device(*device)
     if kind == abi.BFLOAT16 and limits.sm < 80:
-        assert supported(emulator, found, limits) == "expected SM 8.0 or newer for BF16, found 7.5"
+        assert emulator.supported(found, limits) == "expected SM 8.0 or newer for BF16, found 7.5"
         return
-    tiling = plan(emulator, found, limits)
+    tiling = emulator.plan(found, limits)
     assert tiling.shared_per_block <= limits.shared_per_block
     assert tiling.threads_per_block in (32, 128)
     assert tiling.tiles == batch * kv_heads * math.ceil(group * queries / tiling.tile_rows)
@@ -146,9 +146,9 @@ def test_a_plan_keeps_to_the_limits(emulator, batch, kv_heads, group, queries, p
     ],
 )
 def test_what_no_kernel_computes_is_one_line(emulator, fields, says):
-    assert supported(emulator, problem(**fields), emulator.device(*AGX_ORIN)) == says
+    assert emulator.supported(problem(**fields), emulator.device(*AGX_ORIN)) == says
     with pytest.raises(abi.Unsupported):
-        plan(emulator, problem(**fields), emulator.device(*AGX_ORIN))
+        emulator.plan(problem(**fields), emulator.device(*AGX_ORIN))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_what_no_kernel_computes_is_one_line(emulator, fields, says):
 )
 def test_a_malformed_problem_is_one_line(emulator, fields, says):
     with pytest.raises(EdgekitError, match=says) as error:
-        plan(emulator, problem(**fields), emulator.device(*AGX_ORIN))
+        emulator.plan(problem(**fields), emulator.device(*AGX_ORIN))
     assert not isinstance(error.value, abi.Unsupported)
     assert "\n" not in str(error.value)
 
@@ -193,4 +193,4 @@ def test_a_missing_pointer_is_one_line(emulator, missing, fields):
     pointers = dict.fromkeys(("q", "k", "v", "o", "past_k", "past_v"), 4096) | fields
     pointers.pop(missing, None)
     with pytest.raises(EdgekitError, match=f"expected a pointer for {missing}.*, found NULL"):
-        launch(emulator, problem(**pointers), emulator.device(*AGX_ORIN), None)
+        emulator.launch(problem(**pointers), emulator.device(*AGX_ORIN), None)

@@ -10,7 +10,7 @@ import pytest
 
 from edgekit.cli import main
 from edgekit.errors import EdgekitError
-from edgekit.plugins import abi, attention
+from edgekit.plugins import abi
 from edgekit.plugins.bench import rows
 from edgekit.plugins.bench_cases import CASES
 from edgekit.plugins.bounds import attention_bound, recurrent_bound
@@ -95,7 +95,7 @@ def test_the_command_shows_what_would_run(capsys, monkeypatch, emulator):
 def test_the_bound_of_attention_by_hand():
     """FP16, 2 rows, 4 heads on 2: 3 queries and as many new keys behind 5 of a cache that is copied, heads of 8."""
     sizes = {"batch": 2, "heads": 4, "kv_heads": 2, "queries": 3, "keys": 3, "past": 5, "head_size": 8, "value_size": 8}
-    problem = attention.Problem(**sizes, type=abi.FLOAT16, causal=1, window_left=-1, window_right=-1, past_k=1)
+    problem = abi.Attention(**sizes, type=abi.FLOAT16, causal=1, window_left=-1, window_right=-1, past_k=1)
     bound = attention_bound(problem)
     read_and_written = 2 * 4 * 3 * 16 + 2 * 2 * 8 * 16
     assert bound.bytes == 2 * (read_and_written + 2 * 2 * 8 * 16), "the cache is written again"
@@ -106,5 +106,5 @@ def test_the_bound_of_attention_by_hand():
 
 def test_in_place_only_the_new_keys_are_written():
     sizes = {"batch": 1, "heads": 1, "kv_heads": 1, "queries": 1, "keys": 1, "head_size": 4, "value_size": 4}
-    problem = attention.Problem(**sizes, capacity=16, window_left=-1, window_right=-1, present_k=1)
+    problem = abi.Attention(**sizes, capacity=16, window_left=-1, window_right=-1, present_k=1)
     assert attention_bound(problem).bytes == 4 * (8 + 16 * 8 + 8)
