@@ -6,8 +6,9 @@ It proves numbers, bounds and barriers, and nothing about time.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,35 +49,36 @@ class Emulator(abi.Library):
 
     def lstm(self, op: reference.LSTM) -> reference.LSTMOutputs:
         """Run EdgekitLSTM; states and xproj become FP32, `r` has the type of the weights. Raises as `launch` does."""
-        with self.memory() as memory:
-            problem = abi.LSTM(**_fields(op, memory), c0=memory.put(op.c0, np.float32))
-            return reference.LSTMOutputs(*self._run(problem, op, memory, ("y", "h_n", "c_n")))
+        return reference.LSTMOutputs(*self._run(op))
 
     def gru(self, op: reference.GRU) -> reference.Outputs:
         """Run EdgekitGRU, likewise."""
-        with self.memory() as memory:
-            problem = abi.GRU(**_fields(op, memory), linear_before_reset=op.linear_before_reset,
-                              rb_h=memory.put(op.rb_h, np.float32))  # fmt: skip
-            return reference.Outputs(*self._run(problem, op, memory, ("y", "h_n")))
+        return reference.Outputs(*self._run(op))
 
     def rnn(self, op: reference.RNN) -> reference.Outputs:
         """Run EdgekitRNN, likewise."""
-        with self.memory() as memory:
-            problem = abi.RNN(**_fields(op, memory), activation=reference.ACTIVATIONS.index(op.activation))
-            return reference.Outputs(*self._run(problem, op, memory, ("y", "h_n")))
+        return reference.Outputs(*self._run(op))
 
-    def _run(
-        self, problem: abi.Recurrent, op: reference.Recurrent, memory: DeviceMemory, outputs: tuple[str, ...]
-    ) -> list[Array]:
+    def _run(self, op: reference.Recurrent) -> list[Array]:
+        with self.memory() as memory:
+            placed = self.place(op, memory)
+            placed.launch()
+            return placed.outputs()
+
+    def place(self, op: reference.Recurrent, memory: DeviceMemory) -> PlacedRecurrent:
+        """Copy a problem to the device, to be launched as often as one likes."""
+        problem = _problem_of(op, memory)
         steps, batch, directions, hidden = op.shape
         state = (directions, batch, hidden)
-        shapes = [(steps, *state), state, state][: len(outputs)]
-        addresses = [memory.empty(*shape) for shape in shapes]
-        for name, address in zip(outputs, addresses, strict=True):
-            setattr(problem, name, address)
+        shapes = {"y": (steps, *state), "h_n": state, "c_n": state}
+        outputs = {name: shape for name, shape in shapes.items() if hasattr(problem, name)}
+        for name, shape in outputs.items():
+            setattr(problem, name, memory.empty(*shape))
         workspace = memory.allocate(self.plan(problem, self.chosen).workspace)
-        self.launch(problem, self.chosen, workspace)
-        return [memory.get(*pair) for pair in zip(addresses, shapes, strict=True)]
+        return PlacedRecurrent(
+            lambda stream=None: self.launch(problem, self.chosen, workspace, stream),
+            lambda: [memory.get(getattr(problem, name), shape) for name, shape in outputs.items()],
+        )
 
     @contextmanager
     def memory(self) -> Iterator[DeviceMemory]:
@@ -88,10 +90,18 @@ class Emulator(abi.Library):
             memory.free()
 
 
-def _fields(op: reference.Recurrent, memory: DeviceMemory) -> dict[str, Any]:
-    """What the three problems have in common."""
+@dataclass(frozen=True)
+class PlacedRecurrent:
+    """A problem on a device: `launch(stream)` enqueues it, `outputs()` copies back y and the last states."""
+
+    launch: Callable[..., None]
+    outputs: Callable[[], list[Array]]
+
+
+def _problem_of(op: reference.Recurrent, memory: DeviceMemory) -> abi.Recurrent:
+    """The ABI's problem with its inputs on the device."""
     steps, batch, _, hidden = op.shape
-    return {
+    common: dict[str, Any] = {
         "steps": steps,
         "batch": batch,
         "hidden": hidden,
@@ -104,6 +114,13 @@ def _fields(op: reference.Recurrent, memory: DeviceMemory) -> dict[str, Any]:
         "lengths": memory.put(op.lengths, np.int32),
         "h0": memory.put(op.h0, np.float32),
     }
+    if isinstance(op, reference.LSTM):
+        return abi.LSTM(**common, c0=memory.put(op.c0, np.float32))
+    if isinstance(op, reference.GRU):
+        rb_h = memory.put(op.rb_h, np.float32)
+        return abi.GRU(**common, linear_before_reset=op.linear_before_reset, rb_h=rb_h)
+    assert isinstance(op, reference.RNN)
+    return abi.RNN(**common, activation=reference.ACTIVATIONS.index(op.activation))
 
 
 class DeviceMemory:
@@ -126,7 +143,7 @@ class DeviceMemory:
         dense = np.ascontiguousarray(array, dtype)
         address = self.allocate(dense.nbytes)
         if address is not None:
-            ctypes.memmove(address, dense.ctypes.data, dense.nbytes)
+            self.write(address, dense)
         return address
 
     def empty(self, *shape: int) -> int | None:
@@ -136,8 +153,14 @@ class DeviceMemory:
     def get(self, address: int | None, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
         array = np.empty(shape, dtype)
         if address is not None:
-            ctypes.memmove(array.ctypes.data, address, array.nbytes)
+            self.read(address, array)
         return array
+
+    def write(self, address: int, dense: Array) -> None:
+        ctypes.memmove(address, dense.ctypes.data, dense.nbytes)
+
+    def read(self, address: int, dense: Array) -> None:
+        ctypes.memmove(dense.ctypes.data, address, dense.nbytes)
 
     def free(self) -> None:
         for address in self._addresses:

@@ -11,9 +11,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from edgekit.plugins import abi
-from edgekit.plugins.emulator import Emulator
+from edgekit.plugins.building import Workshop, build_plugins
+from edgekit.plugins.emulator import DeviceMemory, Emulator
+
+torch = pytest.importorskip("torch")
 
 Array = npt.NDArray[Any]
 
@@ -26,54 +30,41 @@ class OnGpu(Emulator):
         self.chosen = self.current_device()
 
     @contextmanager
-    def memory(self) -> Iterator[Any]:
+    def memory(self) -> Iterator[DeviceMemory]:
         """Device memory until the end; torch gives it back."""
         yield TorchMemory()
 
 
-class TorchMemory:
-    """As emulator.DeviceMemory; what no kernel has written is NaN."""
+class TorchMemory(DeviceMemory):
+    """What no kernel has written is NaN."""
 
     def __init__(self) -> None:
-        import torch
-
-        self._torch = torch
         self._blocks: dict[int, Any] = {}
 
     def allocate(self, size: int) -> int | None:
         """The address of so many bytes, all 0xff."""
         if size == 0:
             return None
-        block = self._torch.full((size,), 0xFF, dtype=self._torch.uint8, device="cuda")
+        block = torch.full((size,), 0xFF, dtype=torch.uint8, device="cuda")
         self._blocks[block.data_ptr()] = block
         return int(block.data_ptr())
 
-    def put(self, array: Array | None, dtype: npt.DTypeLike) -> int | None:
-        """The address of a copy."""
-        if array is None:
-            return None
-        dense = np.ascontiguousarray(array, dtype)
-        address = self.allocate(dense.nbytes)
-        if address is not None:
-            self._blocks[address].copy_(self._torch.from_numpy(dense.reshape(-1).view(np.uint8)))
-        return address
+    def write(self, address: int, dense: Array) -> None:
+        self._blocks[address].copy_(torch.from_numpy(dense.reshape(-1).view(np.uint8)))
 
-    def empty(self, *shape: int) -> int | None:
-        """FP32, all NaN."""
-        return self.allocate(4 * int(np.prod(shape)))
+    def read(self, address: int, dense: Array) -> None:
+        """After all that was enqueued."""
+        dense.reshape(-1).view(np.uint8)[:] = self._blocks[address].cpu().numpy()
 
-    def get(self, address: int | None, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
-        """A copy, after all that was enqueued."""
-        if address is None:
-            return np.empty(shape, dtype)
-        found: Array = self._blocks[address].cpu().numpy().view(dtype).reshape(shape)
-        return found
+
+def library_for_this_gpu(workshop: Workshop) -> Path:
+    """libedgekit_plugins.so for the architecture of torch's device."""
+    major, minor = torch.cuda.get_device_capability()
+    return build_plugins((10 * major + minor,), workshop=workshop)
 
 
 def median_ms(call: Callable[[], object], runs: int = 200) -> float:
     """What a call takes on torch's current stream, once it is warm."""
-    import torch
-
     events = [torch.cuda.Event(enable_timing=True) for _ in range(runs + 1)]
     for _ in range(20):
         call()

@@ -9,9 +9,9 @@ import pytest
 
 from edgekit.device import find_gpus
 from edgekit.plugins.attention import TYPES, How, attention, problem_of
-from edgekit.plugins.building import build_plugins
+from edgekit.plugins.emulator import DeviceMemory
 from edgekit.reference import Attention
-from tests.gpu.on_gpu import OnGpu, TorchMemory, median_ms
+from tests.gpu.on_gpu import OnGpu, library_for_this_gpu, median_ms
 from tests.plugins.test_attention import check, made, narrowed
 
 torch = pytest.importorskip("torch")
@@ -28,8 +28,7 @@ SHAPES = [((2, 2), 64, 64), ((4, 2), 150, 300), ((8, 2), 1, 4000), ((6, 1), 5, 7
 
 @pytest.fixture(scope="session")
 def gpu(workshop) -> OnGpu:
-    capability = "".join(map(str, torch.cuda.get_device_capability()))
-    return OnGpu(build_plugins((int(capability),), workshop=workshop))
+    return OnGpu(library_for_this_gpu(workshop))
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -53,7 +52,7 @@ def test_a_hundred_launches_give_the_same_bits(gpu):
         np.testing.assert_array_equal(attention(gpu, op, How("FP16")).o, first)
 
 
-def launcher(gpu: OnGpu, memory: TorchMemory, op: Attention) -> Callable[[], None]:
+def launcher(gpu: OnGpu, memory: DeviceMemory, op: Attention) -> Callable[[], None]:
     """Enqueues the op, which has no cache, in FP16, again and again."""
     problem = problem_of(op, How("FP16"))
     problem.q, problem.k, problem.v = (memory.put(array, np.float16) for array in (op.q, op.k, op.v))
