@@ -1,6 +1,5 @@
-// Runs the recurrent kernels on the emulator in all their forms, so that a sanitizer can watch them: `edgekit plugins
-// test
-// --races`. What they compute is judged elsewhere.
+// Runs the recurrent kernels on the emulator in all their forms, so that a sanitizer can watch: `edgekit plugins test`.
+// What they compute is judged elsewhere.
 #include <cstdio>
 #include <random>
 

@@ -2,12 +2,14 @@
 //
 // A group is eight rows of the batch in one direction; groups never meet. Each step of a group is h -> R h -> gates ->
 // h, and the next step needs all of h: that is the only thing that threads wait for.
-//   one_block    up to 128 units (in FP32 fewer): one block a group, R in registers, h in shared memory, one
-//                __syncthreads a step.
-//   many_blocks  more units: each block of a group keeps the rows of R of its own units in shared memory. h goes
-//   through
-//                global memory, with a barrier between the group's blocks each step; the launch is cooperative, so that
-//                all of them are there.
+//
+// one_block, for up to 128 units (in FP32 fewer): one block a group, R in registers, h in shared memory, one
+// __syncthreads a step.
+//
+// many_blocks, for more units: each block of a group keeps the rows of R of its own units in shared memory. h goes
+// through global memory, with a barrier between the group's blocks each step; the launch is cooperative, so that all of
+// them are there.
+//
 // Who holds what inside a warp: recurrent_weights.cuh. What a step is made of is the Cell's: lstm.cu, gru.cu, rnn.cu. A
 // Cell that resets first multiplies part of R by h and, once that has changed h, the rest by what it has become: it
 // waits twice a step.
@@ -44,6 +46,38 @@ EK_DEVICE typename Weights::template Product<kSome> multiplied(PieceAt const& pi
     return product;
 }
 
+// What a thread multiplies h by, for the whole sequence.
+template <typename Cell, typename Weights, int kTiles, typename PieceAt>
+struct Rows {
+    using State = typename Weights::State;
+    PieceAt piece;
+    Scales<Weights, Cell::kGates> scales;
+    int tiles, stride;
+
+    // `kSome` gates from `kFirst` on of R h.
+    template <int kFirst, int kSome>
+    EK_DEVICE void times(State const* h, Gates<kSome>& gates) const {
+        scales.finish(multiplied<Weights, kFirst, kSome, kTiles>(piece, tiles, h, stride), kFirst, gates);
+    }
+    // One step of the cell from h. `pass_on` gives what h has become to the other threads, and says where all of it is.
+    template <typename PassOn>
+    EK_DEVICE void step(Cell& cell, Gates<Cell::kGates> const& x, int step, float clip, Place const& at, State const* h,
+                        PassOn const& pass_on) const {
+        if constexpr (Cell::kResetsFirst) {
+            Gates<2> gates;
+            times<0, 2>(h, gates);
+            cell.reset(x, gates, clip);
+            Gates<1> candidate;
+            times<2, 1>(pass_on(cell.reset_h), candidate);
+            cell.step(x, candidate, at, step, clip);
+        } else {
+            Gates<Cell::kGates> gates;
+            times<0, Cell::kGates>(h, gates);
+            cell.step(x, gates, at, step, clip);
+        }
+    }
+};
+
 template <typename Cell, typename Weights, int kTiles>
 __global__ void __launch_bounds__(64 * kTiles, 1) one_block(Arguments<Cell> a) {
     using State = typename Weights::State;
@@ -58,7 +92,7 @@ __global__ void __launch_bounds__(64 * kTiles, 1) one_block(Arguments<Cell> a) {
     for (int tile = 0; tile < kTiles; ++tile)
         for (int gate = 0; gate < kGates; ++gate) r[tile][gate] = load_piece<Weights, kGates>(p, at, gate, tile);
     auto const piece = [&](int tile, int gate) { return r[tile][gate]; };
-    Scales<Weights, kGates> const scales(p, at);
+    Rows<Cell, Weights, kTiles, decltype(piece)> const rows{piece, {p, at}, kTiles, kStride};
     Cell cell(p, a.own, at);
     publish<State>(cell.h, at, both, kStride);
     Gates<kGates> x;
@@ -69,20 +103,11 @@ __global__ void __launch_bounds__(64 * kTiles, 1) one_block(Arguments<Cell> a) {
         int const turn = Cell::kResetsFirst ? 0 : step % 2;
         State* const now = both + turn * kRows * kStride;
         State* const other = both + (1 - turn) * kRows * kStride;
-        if constexpr (Cell::kResetsFirst) {
-            Gates<2> gates;
-            scales.finish(multiplied<Weights, 0, 2, kTiles>(piece, kTiles, now, kStride), 0, gates);
-            cell.reset(x, gates, p.clip);
-            publish<State>(cell.reset_h, at, other, kStride);
+        rows.step(cell, x, step, p.clip, at, now, [&](float const(&reset_h)[2]) {
+            publish<State>(reset_h, at, other, kStride);
             __syncthreads();
-            Gates<1> candidate;
-            scales.finish(multiplied<Weights, 2, 1, kTiles>(piece, kTiles, other, kStride), 2, candidate);
-            cell.step(x, candidate, at, step, p.clip);
-        } else {
-            Gates<kGates> gates;
-            scales.finish(multiplied<Weights, 0, kGates, kTiles>(piece, kTiles, now, kStride), 0, gates);
-            cell.step(x, gates, at, step, p.clip);
-        }
+            return other;
+        });
         load_inputs<kGates>(p, at, step + 1, x);  // asked for early: they are there when the next product is
         publish<State>(cell.h, at, Cell::kResetsFirst ? now : other, kStride);
         at.write_step(p, step, cell.h);
@@ -191,7 +216,7 @@ __global__ void __launch_bounds__(512, 1) many_blocks(Arguments<Cell> a) {
     Shared<Weights, kGates> const shared(memory, tiles);
     copy_weights<Weights, kGates>(p, at, tiles, shared);
     auto const piece = [&](int tile, int gate) { return shared.piece(tile, gate); };
-    Scales<Weights, kGates> const scales(p, at);
+    Rows<Cell, Weights, 0, decltype(piece)> const rows{piece, {p, at}, tiles, stride};
     Cell cell(p, a.own, at);
     load_first_state(p, at, (a.first_group + group) % a.row_groups * kRows, shared.h, stride);
     Gates<kGates> x;
@@ -199,19 +224,10 @@ __global__ void __launch_bounds__(512, 1) many_blocks(Arguments<Cell> a) {
     __syncthreads();
 
     for (int step = 0; step < p.steps; ++step) {
-        if constexpr (Cell::kResetsFirst) {
-            Gates<2> gates;
-            scales.finish(multiplied<Weights, 0, 2, 0>(piece, tiles, shared.h, stride), 0, gates);
-            cell.reset(x, gates, p.clip);
-            exchange.all(cell.reset_h, at, shared.h);
-            Gates<1> candidate;
-            scales.finish(multiplied<Weights, 2, 1, 0>(piece, tiles, shared.h, stride), 2, candidate);
-            cell.step(x, candidate, at, step, p.clip);
-        } else {
-            Gates<kGates> gates;
-            scales.finish(multiplied<Weights, 0, kGates, 0>(piece, tiles, shared.h, stride), 0, gates);
-            cell.step(x, gates, at, step, p.clip);
-        }
+        rows.step(cell, x, step, p.clip, at, shared.h, [&](float const(&reset_h)[2]) {
+            exchange.all(reset_h, at, shared.h);
+            return shared.h;
+        });
         load_inputs<kGates>(p, at, step + 1, x);
         at.write_step(p, step, cell.h);
         if (step + 1 < p.steps) exchange.all(cell.h, at, shared.h);

@@ -18,7 +18,7 @@ SOURCE = "kernels/recurrent.cuh"
 
 BARRIER = "        __syncthreads();\n"
 STEP = "        at.write_step(p, step, cell.h);\n"
-RESET = "            publish<State>(cell.reset_h, at, other, kStride);\n    "
+RESET = "            publish<State>(reset_h, at, other, kStride);\n    "
 FETCH = "        for (int i = threadIdx.x; i < words; i += blockDim.x) to[i] = load_from_l2(from + i);\n"
 GROUP = "        wait_for_group(counter, blocks, ++passes);\n"
 WAIT = "        wait_until(counter, u32(blocks) * u32(passes));\n"
