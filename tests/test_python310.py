@@ -9,7 +9,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow  # installs an environment of its own and runs a second pytest in it
-ROOMS = ["runtime", "build", "quantize", "bundle", "rewrite", "test_recipe.py", "test_specs.py", "test_preprocess.py"]
+ROOMS = [
+    "runtime",
+    "build",
+    "check",
+    "targets",
+    "device",
+    "quantize",
+    "bundle",
+    "rewrite",
+    "test_recipe.py",
+    "test_specs.py",
+    "test_preprocess.py",
+]
 
 
 def python310() -> str | None:

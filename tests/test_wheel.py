@@ -27,7 +27,7 @@ def test_the_wheel_carries_what_the_package_reads(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
         "edgekit/build/__init__.py",  # an unanchored `build/` in .gitignore would drop it
-        "edgekit/targets.toml",
+        "edgekit/targets/targets.toml",
         "edgekit/py.typed",
         "edgekit/_resources/calibration/recipes/efficientnet_lite0.toml",
         "edgekit/_resources/plugins/README.md",
