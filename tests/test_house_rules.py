@@ -21,7 +21,20 @@ CPP_FILES = sorted(file for ending in ("cu", "cuh", "h", "cpp") for file in PLUG
 # Imports run one way: a room may import from floors below it, and from its own floor unless it is a stage.
 FLOORS = (
     ("errors",),
-    ("files", "specs", "configs", "recipe", "targets", "resources", "reports", "budget", "shapes", "usercode", "quiet"),
+    (
+        "files",
+        "specs",
+        "configs",
+        "recipe",
+        "targets",
+        "resources",
+        "reports",
+        "pages",
+        "budget",
+        "shapes",
+        "usercode",
+        "quiet",
+    ),
     ("bundle", "preprocess", "postprocess"),
     ("data", "metrics", "judge", "rewrite", "plugins", "reference", "models", "latency", "device", "runtime"),
     ("export", "quantize", "build", "validate"),
