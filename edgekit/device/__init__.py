@@ -5,17 +5,24 @@ Everything here reads and advises; nothing changes a clock, a power mode or a pa
 
 from edgekit.device.gpus import Gpu, GpuSearch, find_gpus
 from edgekit.device.jetson import Jetson, find_jetson
-from edgekit.device.preflight import Preflight, preflight, summary_lines
+from edgekit.device.memory import Memory, free_memory_mib
+from edgekit.device.preflight import Preflight, preflight
 from edgekit.device.readiness import Ability
+from edgekit.device.summary import summary_lines
+from edgekit.device.tegrastats import Tegrastats, parse_tegrastats
 
 __all__ = [
     "Ability",
     "Gpu",
     "GpuSearch",
     "Jetson",
+    "Memory",
     "Preflight",
+    "Tegrastats",
     "find_gpus",
     "find_jetson",
+    "free_memory_mib",
+    "parse_tegrastats",
     "preflight",
     "summary_lines",
 ]

@@ -6,20 +6,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit.device.jetpack import jetpack_of
+from edgekit.device.packages import read_installed
+from edgekit.device.reading import text
+
 # The chip's name in the device tree, what people call the family, and its GPU's compute capability
 # (https://developer.nvidia.com/cuda-gpus). Xavier and older are no targets, and so not named.
 _FAMILIES = {"tegra234": ("Orin", "8.7"), "tegra264": ("Thor", "11.0")}
-
-# Jetson Linux -> JetPack, from https://developer.nvidia.com/embedded/jetpack-archive. One not listed stays unknown.
-_JETPACKS = {
-    "36.3": "6.0",
-    "36.4": "6.1",
-    "36.4.3": "6.2",
-    "36.4.4": "6.2.1",
-    "38.2": "7.0",
-    "38.2.1": "7.0",
-    "38.4": "7.1",
-}
 
 _RELEASE = re.compile(r"#\s*R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)")
 _CORE_PACKAGE = re.compile(r"^Package: nvidia-l4t-core$.*?^Version: (\d+(?:\.\d+)+)", re.MULTILINE | re.DOTALL)
@@ -30,7 +23,8 @@ class Jetson:
     """A Jetson, as far as its files tell; what they do not tell is None.
 
     `chip` is the family, Orin or Thor, else the device tree's name such as "tegra194". `l4t` is the version of Jetson
-    Linux, such as "36.4.3", and `release` the first line of /etc/nv_tegra_release.
+    Linux, such as "36.4.3", and `release` the first line of /etc/nv_tegra_release. `jetpack` follows from `l4t`, else
+    it is the version of the package nvidia-jetpack.
     """
 
     model: str | None
@@ -47,7 +41,7 @@ def find_jetson(root: Path = Path("/")) -> Jetson | None:
     Any one of /etc/nv_tegra_release, the package nvidia-l4t-core and a Tegra in the device tree is enough: a
     container has the device tree of its host and often nothing else.
     """
-    release = (_text(root / "etc/nv_tegra_release") or "").partition("\n")[0].strip() or None
+    release = (text(root / "etc/nv_tegra_release") or "").partition("\n")[0].strip() or None
     l4t = _l4t(release, root / "var/lib/dpkg/status")
     compatible = _texts(root / "proc/device-tree/compatible")
     chip = next((name.removeprefix("nvidia,") for name in compatible if name.startswith("nvidia,tegra")), None)
@@ -55,15 +49,14 @@ def find_jetson(root: Path = Path("/")) -> Jetson | None:
         return None
     family, capability = _FAMILIES.get(chip or "", (chip, None))
     model = next(iter(_texts(root / "proc/device-tree/model")), None)
-    jetpack = _JETPACKS.get(re.sub(r"(\.0)+$", "", l4t)) if l4t else None
-    return Jetson(model, family, capability, l4t, jetpack, release)
+    return Jetson(model, family, capability, l4t, jetpack_of(l4t) or read_installed(root).jetpack, release)
 
 
 def _l4t(release: str | None, dpkg_status: Path) -> str | None:
     """The Jetson Linux version from `# R36 (release), REVISION: 4.3, …`, else from the installed nvidia-l4t-core."""
     if release and (found := _RELEASE.match(release)):
         return ".".join(found.groups())
-    for paragraph in (_text(dpkg_status) or "").split("\n\n"):
+    for paragraph in (text(dpkg_status) or "").split("\n\n"):
         if package := _CORE_PACKAGE.search(paragraph):
             return package[1]
     return None
@@ -71,11 +64,4 @@ def _l4t(release: str | None, dpkg_status: Path) -> str | None:
 
 def _texts(file: Path) -> list[str]:
     """The strings of a device tree property: each ends with a NUL."""
-    return [text for text in (_text(file) or "").split("\0") if text]
-
-
-def _text(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
+    return [name for item in (text(file) or "").split("\0") if (name := " ".join(item.split()))]

@@ -17,6 +17,10 @@ def test_a_container_has_the_device_tree_of_its_host_and_nothing_else(tree):
     assert find_jetson(root) == Jetson("NVIDIA Jetson AGX Orin", "Orin", "8.7", None, None, None)
 
 
+def test_a_model_is_one_line_whatever_the_device_tree_holds(tree):
+    assert find_jetson(tree({MODEL: "A \n board\0", COMPATIBLE: "nvidia,tegra234\0"})).model == "A board"
+
+
 def test_the_release_file_alone(tree):
     line = "# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic, EABI: aarch64, DATE: x"
     assert find_jetson(tree({RELEASE: line + "\n"})) == Jetson(None, None, None, "36.4.3", "6.2", line)
