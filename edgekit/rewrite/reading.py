@@ -1,23 +1,34 @@
-"""Reads ONNX files as people have them: any opset, weights in odd places, initializers listed as inputs."""
+"""Reads ONNX files as people have them: any opset, weights in odd places, initializers listed as inputs.
+
+What every reader needs is mended here: the order of nodes, and normalisations that only onnxruntime reads.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 
-from edgekit.errors import ModelError, first_line
+from edgekit.errors import ModelError
+from edgekit.rewrite.layer_norms import mend_layer_norms
+from edgekit.rewrite.names import graphs_of
 from edgekit.rewrite.sort_nodes import sort_nodes
 from edgekit.specs import TensorSpec
 
+_ANEW = "export it anew"
 
-@dataclass(frozen=True)
+
+@dataclass
 class OnnxFile:
-    """A model with its serialized form, which parsers take as it is: serializing 50 MB anew costs 0.1 s."""
+    """A model with its serialized form, which parsers take as it is: serializing 50 MB anew costs 0.1 s.
+
+    Who has no more use for the weights of `model` may put one without them in its place: a device has little memory.
+    """
 
     model: onnx.ModelProto
     serialized: bytes
@@ -34,20 +45,41 @@ def read_onnx_file(path: Path) -> OnnxFile:
         serialized = path.read_bytes()
         model = onnx.load_model_from_string(serialized)
         if not model.graph.node or not model.opset_import:
-            raise ModelError(f"expected an ONNX model in {path}, found a file without a graph")
-        external = any(tensor.HasField("data_location") for tensor in model.graph.initializer)
+            raise ModelError(f"expected an ONNX model in {path}, found a file without a graph", _ANEW)
+        external = any(tensor.HasField("data_location") for tensor in _tensors(model))
         if external:
             onnx.load_external_data_for_model(model, str(path.parent))
-        if sort_nodes(model).modified or external:
+        mended = [sort_nodes(model).modified, mend_layer_norms(model).modified]
+        if external or any(mended):
             serialized = model.SerializeToString()
         onnx.checker.check_model(serialized)
     except FileNotFoundError as error:
-        raise ModelError(f"expected an ONNX file at {path}, found none") from error
+        raise ModelError(f"expected an ONNX file at {path}, found none", "edgekit export writes one") from error
     except OSError as error:
-        raise ModelError(f"expected to read {path}, found: {error.strerror or error}") from error
-    except (DecodeError, onnx.checker.ValidationError, ValueError, RuntimeError) as error:
-        raise ModelError(f"expected an ONNX model in {path}, found: {first_line(error)}") from error
+        raise ModelError(f"expected to read {path}, found: {error.strerror or error}", "another file") from error
+    except (DecodeError, EncodeError, onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        raise _unreadable(path, error) from error
     return OnnxFile(model, serialized)
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """All that a file may keep outside of itself: initializers, and constants in the attributes of nodes."""
+    for graph in graphs_of(model.graph):
+        yield from graph.initializer
+        for node in graph.node:
+            if node.op_type == "Constant":
+                yield from (item.t for item in node.attribute if item.HasField("t"))
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    """onnx's checker names the node in its second and third lines."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    next_step = _ANEW
+    if "TensorProto" in said or "xternal data" in said:
+        next_step = "put the file of its weights beside it, whole, or save it with its weights inside"
+    elif "exceeds maximum protobuf size" in said:
+        next_step = "a model below 2 GB: edgekit quantize --precision int4 on the machine that exports it"
+    return ModelError(f"expected an ONNX model in {path}, found: {said[:300]}", next_step)
 
 
 def graph_inputs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
@@ -75,7 +107,10 @@ def metadata(model: onnx.ModelProto, key: str) -> Any:
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or tensor.elem_type == onnx.TensorProto.UNDEFINED:
-        raise ModelError(f"expected {value.name!r} to be a tensor, found a sequence, map or optional")
+        raise ModelError(
+            f"expected {value.name!r} to be a tensor, found a sequence, map or optional",
+            "export with a tensor in its place",
+        )
     shape: list[int | str] = []
     for axis, dim in enumerate(tensor.shape.dim):
         if dim.HasField("dim_value") and dim.dim_value > 0:

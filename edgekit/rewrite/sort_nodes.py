@@ -16,6 +16,7 @@ import onnx
 
 from edgekit.errors import ModelError
 from edgekit.rewrite import PassResult
+from edgekit.rewrite.names import subgraphs
 
 
 def sort_nodes(model: onnx.ModelProto) -> PassResult:
@@ -26,7 +27,7 @@ def sort_nodes(model: onnx.ModelProto) -> PassResult:
 def _sort(graph: onnx.GraphProto) -> bool:
     modified = False
     for node in graph.node:
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             modified |= _sort(inner)
     order = _order(list(graph.node))
     if order != list(range(len(order))):
@@ -57,22 +58,17 @@ def _order(nodes: list[onnx.NodeProto]) -> list[int]:
                 heapq.heappush(ready, user)
     if len(order) < len(nodes):
         stuck = next(node for node, count in zip(nodes, missing, strict=True) if count)
-        raise ModelError(f"expected a graph without cycles, found one through node {stuck.name!r} ({stuck.op_type})")
+        raise ModelError(
+            f"expected a graph without cycles, found one through node {stuck.name!r} ({stuck.op_type})",
+            "write a recurrence as LSTM, Scan or Loop",
+        )
     return order
 
 
 def names_used(node: onnx.NodeProto) -> Iterator[str]:
     """The names that a node reads, also inside its subgraphs; some of those are made inside."""
     yield from node.input
-    for graph in _subgraphs(node):
+    for graph in subgraphs(node):
         for inner in graph.node:
             yield from names_used(inner)
         yield from (value.name for value in graph.output)
-
-
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        elif attribute.type == onnx.AttributeProto.GRAPHS:
-            yield from attribute.graphs
