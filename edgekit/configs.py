@@ -85,8 +85,15 @@ class BuildConfig(Config):
 
     target: str = knob("rtx", "What the engine is for.", choices=TARGETS)
     compute_capability: tuple[str, ...] = knob((), "GPU to build for, such as 8.6. Repeatable.", metavar="X.Y")
-    shape: tuple[str, ...] = knob((), "Range of an input: name:min:opt:max, or name:shape. Repeatable.", metavar="S")
+    shape: tuple[str, ...] = knob(
+        (), "Range of an input: name:min:opt:max, or name:shape. Repeated for one input: another profile.", metavar="S"
+    )
     workspace_mib: int | None = knob(None, "Scratch memory that the engine may use, in MiB.", least=0)
+    timing_cache: Path | None = knob(None, "What TensorRT measured of kernels: read, and written anew.", metavar="FILE")
+    require_precision: tuple[str, ...] = knob(
+        (), "Fail when less is computed so: fp16=0.9, or int8+fp16=0.9. Repeatable.", metavar="P=SHARE"
+    )
+    device: str | None = knob(None, "The device that it is for, such as agx-orin-64.", metavar="NAME")
 
 
 @dataclass(frozen=True)
@@ -139,3 +146,19 @@ class CheckConfig(Config):
     """Would the target take a model as it is?"""
 
     target: str = knob("rtx", "What the model is for.", choices=TARGETS)
+    device: str | None = knob(None, "The device that it is for, such as agx-orin-64.", metavar="NAME")
+    compute_capability: tuple[str, ...] = knob((), "GPU to build for, such as 8.6. Repeatable.", metavar="X.Y")
+    shape: tuple[str, ...] = knob(
+        (), "Range of an input: name:min:opt:max, or name:shape. Repeated for one input: another profile.", metavar="S"
+    )
+    require_precision: tuple[str, ...] = knob(
+        (), "Refuse when less is computed so: fp16=0.9, or int8+fp16=0.9. Repeatable.", metavar="P=SHARE"
+    )
+    html: Path | None = knob(None, "Also write the verdicts as a page.", metavar="FILE")
+
+
+@dataclass(frozen=True)
+class InspectConfig(Config):
+    """What does a file hold?"""
+
+    html: Path | None = knob(None, "Also write a page that needs no network.", metavar="FILE")

@@ -61,12 +61,24 @@ def peak_rss_mib() -> float:
 
     From VmHWM of /proc (proc(5)): getrusage's ru_maxrss also counts the process that started this one, up to the exec.
     """
-    try:
-        status = Path("/proc/self/status").read_text()
-        kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
+    kib = _status_kib("VmHWM")
+    if kib is None:
         kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(kib / 1024, 1)
+
+
+def resident_mib() -> float:
+    """The resident set of this process now, in MiB; 0 where /proc does not tell."""
+    return round((_status_kib("VmRSS") or 0) / 1024, 1)
+
+
+def _status_kib(field: str) -> int | None:
+    """A line such as `VmRSS:  12345 kB` of /proc/self/status (proc(5))."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field))
+    except (OSError, StopIteration):
+        return None
 
 
 def plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import textwrap
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 
 from edgekit.build import build
 from edgekit.bundle import verify
-from edgekit.configs import BuildConfig, DeployConfig, QuantizeConfig, RunConfig, ValidateConfig
+from edgekit.configs import BuildConfig, DeployConfig, ExportConfig, QuantizeConfig, RunConfig, ValidateConfig
 from edgekit.deploy import deploy
 from edgekit.errors import RecipeError
+from edgekit.export import export
 from edgekit.inspect import inspect
 from edgekit.quantize import quantize
 from edgekit.run import run
@@ -233,3 +235,17 @@ def test_a_recipe_names_data_and_labels(digits, tmp_path):
     assert report.accuracy.top1 is not None
     first = run(tmp_path / "out" / "bundle", RunConfig(source=str(digits / "data.npz"))).frames[0].answer[0]
     assert first.split(" ")[0] == str(np.load(digits / "labels.npy")[0])
+
+
+@pytest.mark.slow  # exports an LSTM
+def test_an_engine_that_computes_mostly_otherwise_warns(tmp_path, small_onnx, small_data):
+    """FP16 leaves an LSTM with lengths in FP32, since the importer refuses it otherwise: that is said, not hidden."""
+    export("lstm_classifier", tmp_path / "lstm.onnx", ExportConfig(set=("hidden_size=16",), save_examples=True))
+    data = str(tmp_path / "lstm.onnx.examples.npz")
+    warnings = deploy(
+        str(tmp_path / "lstm.onnx"), tmp_path / "out", DeployConfig("rtx", data, precision="fp16")
+    ).warnings
+    (told,) = (line for line in warnings if "multiply-adds" in line)
+    assert re.fullmatch(r"only 0\.\d% of the engine's multiply-adds are in fp16: 99\.\d% in fp32, 0\.\d% in fp16", told)
+    config = DeployConfig("rtx", data=str(small_data), precision="fp16")
+    assert not any("multiply-adds" in line for line in deploy(str(small_onnx), tmp_path / "other", config).warnings)

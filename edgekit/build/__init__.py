@@ -1,35 +1,60 @@
-"""ONNX -> TensorRT engine."""
+"""ONNX -> TensorRT engine, with the account of what was built."""
 
 from __future__ import annotations
 
 import hashlib
-import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from edgekit.build.attention import for_importer, no_kernel
-from edgekit.build.flavour import Flavour, load_flavour
-from edgekit.build.watching import Layer, Watcher
+from edgekit.build.asking import Refusal, refused_nodes
+from edgekit.build.engine import Made, make_engine
+from edgekit.build.flavour import load_flavour
+from edgekit.build.layers import Layer, Memory
+from edgekit.build.memory import check_memory
+from edgekit.build.proof import (
+    Accounts,
+    AttentionCount,
+    Compute,
+    account,
+    check_required,
+    layer_of_nodes,
+    parse_required,
+)
 from edgekit.configs import BuildConfig
-from edgekit.device import find_gpus
 from edgekit.errors import BuildError, first_line
 from edgekit.files import check_apart, written_aside
 from edgekit.judge import plain_session
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
+from edgekit.rewrite.foreign import standard
 from edgekit.rewrite.reading import OnnxFile, graph_inputs, metadata, read_onnx_file
-from edgekit.shapes import shape_ranges
-from edgekit.specs import ShapeRange
-from edgekit.targets import target
+from edgekit.shapes import Profile, profiles
+from edgekit.targets import device, target
 
-__all__ = ["BuildReport", "build", "check_buildable", "refusal"]
-
-_MIB = 1 << 20
+__all__ = [
+    "Accounts",
+    "BuildReport",
+    "Layer",
+    "Refusal",
+    "account",
+    "build",
+    "check_buildable",
+    "check_required",
+    "check_requirements",
+    "layer_of_nodes",
+    "model_profiles",
+    "read_for",
+    "refused_nodes",
+    "resolved",
+    "trial",
+]
 
 
 @dataclass(frozen=True)
 class BuildReport(StageReport):
-    """What was built, for whom, and the fused layers that it will run."""
+    """What was built, for whom, and the fused layers that it will run.
+
+    `shapes` has one text an input and profile, `name:min:opt:max`, the profiles one after the other.
+    """
 
     source: Path
     target: str
@@ -40,6 +65,9 @@ class BuildReport(StageReport):
     bytes: int
     sha256: str
     layers: tuple[Layer, ...]
+    memory: Memory
+    compute: Compute
+    attention: AttentionCount
 
 
 def build(
@@ -48,20 +76,19 @@ def build(
     """Build `source` for `config.target` and write the engine to `out`.
 
     For target `cpu` the engine is the ONNX itself, with external weights brought in: onnxruntime runs it. Raises
-    ModelError, ShapeError, BuildError, TargetError (this machine cannot build for the target) or OutputError; then
-    nothing is written.
+    ModelError, ShapeError, BuildError (refused, or not in the precision that `config.require_precision` asks for),
+    TargetError (this machine cannot build for the target) or OutputError; then nothing is written.
     """
     watch = Stopwatch()
-    kind = target(config.target)
+    config = resolved(config)
     check_buildable(config)
     check_apart(source, out)
     with written_aside(out) as partial:
-        found = read_onnx_file(source)
-        ranges = shape_ranges(graph_inputs(found.model), config.shape, metadata(found.model, "ranges") or {})
-        if kind.flavour == "ort":
-            made = _built_for_cpu(source, found.serialized)
-        else:
-            made = _built_by_tensorrt(found, ranges, config, progress)
+        found, notes = read_for(source, config)
+        asked = model_profiles(found, config)
+        made, accounts = _made(source, found, asked, config, progress)
+        made = replace(made, warnings=(*notes, *made.warnings))
+        check_required(config.require_precision, accounts)
         partial.write_bytes(made.engine)
     report = BuildReport(
         path=out,
@@ -70,157 +97,97 @@ def build(
         warnings=made.warnings,
         source=source,
         target=config.target,
-        flavour=kind.flavour,
+        flavour=target(config.target).flavour,
         version=made.version,
         compute_capabilities=made.compute_capabilities,
-        shapes=tuple(map(str, ranges)),
+        shapes=tuple(str(item) for profile in asked for item in profile),
         bytes=made.engine.nbytes,
         sha256=hashlib.sha256(made.engine).hexdigest(),
-        layers=made.layers,
+        layers=accounts.layers,
+        memory=made.memory,
+        compute=accounts.compute,
+        attention=accounts.attention,
     )
     report.write()
     return report
 
 
+def read_for(source: Path, config: BuildConfig) -> tuple[OnnxFile, tuple[str, ...]]:
+    """Read a model in the form that TensorRT takes, with notes on what was changed; for onnxruntime as it is.
+
+    Raises ModelError, and BuildError for what no TensorRT takes.
+    """
+    found = read_onnx_file(source)
+    if target(config.target).flavour == "ort":
+        return found, ()
+    done = standard(found.model)
+    serialized = done.model.SerializeToString() if done.modified else found.serialized
+    return OnnxFile(done.model, serialized), done.notes
+
+
 def check_buildable(config: BuildConfig) -> None:
-    """Raise TargetError unless this machine can build for `config.target`."""
+    """Raise TargetError unless this machine can build for `config.target`, and what `check_requirements` raises."""
+    check_requirements(config)
     kind = target(config.target)
-    kind.check_compute_capabilities(config.compute_capability)
     if kind.flavour != "ort":
         load_flavour(kind, config.compute_capability)
 
 
-def refusal(found: OnnxFile, config: BuildConfig) -> str:
-    """Why the parser of the TensorRT that builds for `config.target` refuses a model; empty where it takes it.
+def check_requirements(config: BuildConfig) -> None:
+    """Raise TargetError for a compute capability that the target has not, UsageError for a malformed requirement."""
+    target(config.target).check_compute_capabilities(config.compute_capability)
+    for text in config.require_precision:
+        parse_required(text)
 
-    Nothing is built, and the builder may refuse it still. `found.model` is consumed. Raises TargetError where this
-    machine has no such TensorRT.
+
+def resolved(config: BuildConfig) -> BuildConfig:
+    """With the compute capability of `config.device`, where the target builds for named ones and none was given.
+
+    Raises TargetError for a device that is none of the target's.
     """
-    flavour = load_flavour(target(config.target), config.compute_capability)
-    rewritten = for_importer(found.model, "" if flavour.imports_attention else "this TensorRT has no importer for it")
-    model = rewritten.model.SerializeToString() if rewritten.modified else found.serialized
-    watcher = Watcher(flavour.trt, no_progress)
-    builder = _builder(flavour, watcher)
-    # A name of its own: the parser does not keep its network alive.
-    network = flavour.create_network(builder)
-    try:
-        _parse(flavour.trt.OnnxParser(network, watcher.logger), model)
-    except BuildError as error:
-        traceback.clear_frames(error.__traceback__)
-        return error.problem
-    return ""
+    if not config.device:
+        return config
+    kind, board = target(config.target), device(config.device)
+    board.check_target(kind)
+    if kind.flavour != "tensorrt_rtx" or config.compute_capability:
+        return config
+    return replace(config, compute_capability=(board.compute_capability,))
 
 
-@dataclass(frozen=True)
-class _Built:
-    engine: memoryview
-    version: str
-    compute_capabilities: tuple[str, ...] = ()
-    layers: tuple[Layer, ...] = ()
-    warnings: tuple[str, ...] = ()
+def trial(
+    source: Path, found: OnnxFile, config: BuildConfig, progress: Progress = no_progress
+) -> tuple[Made, Accounts]:
+    """Build as `build` does, and write nothing: what TensorRT takes is asked of TensorRT. `found.model` is consumed.
+
+    Raises what `build` raises, but for what `config.require_precision` asks: see `check_required`.
+    """
+    check_buildable(config)
+    return _made(source, found, model_profiles(found, config), config, progress)
 
 
-def _built_for_cpu(source: Path, engine: bytes) -> _Built:
+def model_profiles(found: OnnxFile, config: BuildConfig) -> tuple[Profile, ...]:
+    """The shapes that an engine of this model takes, a range an input and profile. Raises ShapeError, ModelError."""
+    return profiles(graph_inputs(found.model), config.shape, metadata(found.model, "ranges") or {})
+
+
+def _made(
+    source: Path, found: OnnxFile, asked: tuple[Profile, ...], config: BuildConfig, progress: Progress
+) -> tuple[Made, Accounts]:
+    if target(config.target).flavour == "ort":
+        made = _made_for_cpu(source, found)
+    else:
+        notes = check_memory(len(found.serialized))
+        made = make_engine(found, asked, config, progress)
+        made = replace(made, warnings=(*notes, *made.warnings))
+    return made, account(made.model or found.model, asked[0], made.layers)
+
+
+def _made_for_cpu(source: Path, found: OnnxFile) -> Made:
     """Prove that onnxruntime loads the model; ORT_DISABLE_ALL, as FP16 and Q/DQ are judged."""
     import onnxruntime
 
     try:
-        plain_session(engine)
+        plain_session(found.serialized)
     except Exception as error:
         raise BuildError(f"onnxruntime refuses {source}: {first_line(error)}") from error
-    return _Built(memoryview(engine), onnxruntime.__version__)
-
-
-def _built_by_tensorrt(
-    found: OnnxFile, ranges: tuple[ShapeRange, ...], config: BuildConfig, progress: Progress
-) -> _Built:
-    """Build with the Attention nodes that the importer takes; where there is no kernel for one after all, without."""
-    flavour = load_flavour(target(config.target), config.compute_capability)
-    reason = "" if flavour.imports_attention else "this TensorRT has no importer for it"
-    try:
-        return _built_without(reason, flavour, found, ranges, config, progress)
-    except BuildError as error:
-        if not no_kernel(error):
-            raise
-    return _built_without("TensorRT found no kernel for one", flavour, found, ranges, config, progress)
-
-
-def _built_without(
-    attention_because: str,
-    flavour: Flavour,
-    found: OnnxFile,
-    ranges: tuple[ShapeRange, ...],
-    config: BuildConfig,
-    progress: Progress,
-) -> _Built:
-    """Build without the Attention nodes that are refused, or without any where there is a reason.
-
-    Let go of every TensorRT object before an error leaves: a traceback keeps the builder in its frames. TensorRT logs
-    through Python while it holds a lock, and a garbage collection in there that ends an old builder waits for that same
-    lock, forever.
-    """
-    rewritten = for_importer(found.model, attention_because)
-    model = rewritten.model.SerializeToString() if rewritten.modified else found.serialized
-    try:
-        made = _built_with_builder(flavour, model, ranges, config, progress)
-    except BaseException as error:
-        traceback.clear_frames(error.__traceback__)
-        raise
-    return replace(made, warnings=(*rewritten.notes, *made.warnings))
-
-
-def _built_with_builder(
-    flavour: Flavour, model: bytes, ranges: tuple[ShapeRange, ...], config: BuildConfig, progress: Progress
-) -> _Built:
-    trt = flavour.trt
-    watcher = Watcher(trt, progress)
-    builder = _builder(flavour, watcher)
-    network = flavour.create_network(builder)
-    _parse(trt.OnnxParser(network, watcher.logger), model)
-    settings = builder.create_builder_config()
-    # DETAILED makes the builder print the fused layers, the only way to see them without a GPU.
-    settings.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    settings.progress_monitor = watcher.monitor
-    flavour.set_compute_capabilities(settings, config.compute_capability)
-    if config.workspace_mib is not None:
-        settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, config.workspace_mib * _MIB)
-    profile = builder.create_optimization_profile()
-    for item in ranges:
-        profile.set_shape(item.name, item.min, item.opt, item.max)
-    if settings.add_optimization_profile(profile) < 0:
-        raise BuildError(f"TensorRT refused the shapes {', '.join(map(str, ranges))}: {watcher.reason()}", "--shape")
-    engine = builder.build_serialized_network(network, settings)
-    if watcher.interrupted:
-        raise KeyboardInterrupt
-    if engine is None:
-        raise BuildError(f"{flavour.name} {flavour.version} could not build the model: {watcher.reason()}")
-    return _Built(
-        engine=memoryview(engine),
-        version=flavour.version,
-        compute_capabilities=_built_for(config),
-        layers=watcher.layers,
-        warnings=tuple(dict.fromkeys(watcher.warnings)),
-    )
-
-
-def _built_for(config: BuildConfig) -> tuple[str, ...]:
-    """The GPUs that the engine runs on: those asked for, RTX's default, or the one that TensorRT found."""
-    kind = target(config.target)
-    return config.compute_capability or kind.default_compute_capabilities or find_gpus().compute_capabilities
-
-
-def _builder(flavour: Flavour, watcher: Watcher) -> Any:
-    try:
-        return flavour.trt.Builder(watcher.logger)
-    except Exception as error:  # pybind11 reports a missing driver as a TypeError
-        raise BuildError(f"{flavour.name} {flavour.version} could not start here: {watcher.reason()}") from error
-
-
-def _parse(parser: Any, model: bytes) -> None:
-    if parser.parse(model):
-        return
-    found = parser.get_error(0) if parser.num_errors else None
-    if found is None:
-        raise BuildError("TensorRT's ONNX parser refused the model and gave no reason")
-    node = f"node {found.node_name()!r} ({found.node_operator()})" if found.node_operator() else "the model"
-    raise BuildError(f"TensorRT's ONNX parser refused {node}: {' '.join(found.desc().split())[:300]}")
+    return Made(memoryview(found.serialized), onnxruntime.__version__)

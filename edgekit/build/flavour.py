@@ -10,6 +10,10 @@ from edgekit.errors import TargetError
 from edgekit.targets import Target
 
 
+class AbsentTensorRT(TargetError):
+    """This machine has not the TensorRT that a target builds with; another has: see `edgekit.build.package`."""
+
+
 @dataclass(frozen=True)
 class Flavour:
     """The TensorRT module that builds for a target."""
@@ -48,28 +52,28 @@ class Flavour:
 def load_flavour(target: Target, capabilities: tuple[str, ...]) -> Flavour:
     """Import the module that builds for `target`; TargetError says in one line what this machine lacks."""
     target.check_compute_capabilities(capabilities)
+    if capabilities and target.flavour != "tensorrt_rtx":
+        raise TargetError(
+            f"expected no --compute-capability for target {target.name}: TensorRT builds for the GPU it finds",
+            "leave --compute-capability out, or --target rtx",
+        )
     module = _import(target.flavour)
     if module is None and target.flavour == "tensorrt_rtx":
         raise TargetError(
             f"expected TensorRT-RTX for target {target.name}, found none", "pip install tensorrt-rtx-cu13"
         )
     if module is None:
-        raise TargetError(
+        raise AbsentTensorRT(
             f"expected TensorRT {target.tensorrt or '10 or 11'} to build for target {target.name}, "
             "found none on this machine",
             f"the same command on {target.where}, or --target rtx for a desktop GPU",
         )
     flavour = Flavour(module, target.flavour, module.__version__)
     if target.tensorrt and not flavour.version.startswith(target.tensorrt + "."):
-        raise TargetError(
+        raise AbsentTensorRT(
             f"expected TensorRT {target.tensorrt} for target {target.name}, found {flavour.version}: "
             "an engine is for one version",
             f"build on the device itself ({target.where})",
-        )
-    if capabilities and not flavour.is_rtx:
-        raise TargetError(
-            f"expected no --compute-capability for target {target.name}: TensorRT builds for the GPU it finds",
-            "leave --compute-capability out, or --target rtx",
         )
     return flavour
 

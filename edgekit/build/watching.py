@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import Any
 
+from edgekit.build.layers import Layer, Memory, parse_layers, parse_memory
 from edgekit.reports import Progress
 
-_FIELD = re.compile(r"(Name|LayerType|TacticName): ([^,]*)")
-_DATATYPE = re.compile(r"Datatype: (\w+)")
-_ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer of the engine after fusion; `dtype` is that of its first output."""
-
-    name: str
-    kind: str
-    dtype: str
-    tactic: str
-    nodes: tuple[str, ...]
-
-
-def parse_layers(text: str) -> tuple[Layer, ...]:
-    """Read the message "Layers:" that a DETAILED build prints at VERBOSE level, one layer a line."""
-    layers = []
-    for line in text.splitlines()[1:]:
-        found = dict(_FIELD.findall(line.split("Metadata:")[0]))
-        # The inputs and outputs have names too: the layer's own comes first in the line.
-        name = line.partition("Name: ")[2].partition(", LayerType: ")[0]
-        outputs = line.partition("Outputs: ")[2].partition("TacticName: ")[0]
-        dtype = _DATATYPE.search(outputs)
-        if "LayerType" in found:
-            layers.append(
-                Layer(
-                    name=name,
-                    kind=found["LayerType"],
-                    dtype=dtype.group(1).lower() if dtype else "",
-                    tactic=found.get("TacticName", ""),
-                    nodes=tuple(_ONNX_LAYER.findall(line)),
-                )
-            )
-    return tuple(layers)
+# Said of every input of that type; the runtime binds what the bundle says.
+_BINDING = "has Int64 binding"
 
 
 class Watcher:
@@ -57,9 +22,22 @@ class Watcher:
         self.errors: list[str] = []
         self.warnings: list[str] = []
         self.layers: tuple[Layer, ...] = ()
+        self._sizes: list[str] = []
         self.interrupted = False
         self.logger = _make_logger(trt, self)
         self.monitor = _make_monitor(trt, self, progress)
+
+    @property
+    def memory(self) -> Memory:
+        """What it said that the engine needs."""
+        return parse_memory(self._sizes)
+
+    def told(self, message: str) -> None:
+        """Keep what a message below a warning says of sizes and layers: there are thousands."""
+        if message.startswith("Total "):
+            self._sizes.append(message)
+        elif message.startswith("Layers:"):
+            self.layers = parse_layers(message)
 
     def reason(self) -> str:
         """The first error that TensorRT logged, which is the cause; the later ones are its echoes."""
@@ -75,12 +53,11 @@ def _make_logger(trt: Any, watcher: Watcher) -> Any:
             trt.ILogger.__init__(self)
 
         def log(self, level: Any, message: str) -> None:
-            if level == severity.VERBOSE:
-                if message.startswith("Layers:"):
-                    watcher.layers = parse_layers(message)
+            if level in (severity.VERBOSE, severity.INFO):
+                watcher.told(message)
             elif level in (severity.ERROR, severity.INTERNAL_ERROR):
                 watcher.errors.append(message)
-            elif level == severity.WARNING:
+            elif level == severity.WARNING and _BINDING not in message:
                 watcher.warnings.append(message)
 
     return Logger()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgekit.cli.options import FILE, Output, common, knobs
 from edgekit.cli.progress import progress_bar
 from edgekit.configs import BuildConfig
+
+if TYPE_CHECKING:
+    from edgekit.build.flavour import AbsentTensorRT
 
 
 @click.command("build-engine")
@@ -17,17 +21,33 @@ from edgekit.configs import BuildConfig
 @knobs(BuildConfig, required=("target",))
 @common
 def command(source: Path, out: Path, config: BuildConfig, output: Output) -> None:
-    """Build any ONNX file into an engine; for target cpu the engine is the ONNX, checked."""
-    from edgekit.build import build
+    """Build any ONNX file into an engine; for target cpu the engine is the ONNX, checked.
 
-    with progress_bar(output) as progress:
-        report = build(source, out, config, progress)
+    Without the target's TensorRT it writes OUT.engine.package/, which builds on the device, and exits 6.
+    """
+    from edgekit.build import build
+    from edgekit.build.flavour import AbsentTensorRT
+    from edgekit.build.text import build_lines
+
+    try:
+        with progress_bar(output) as progress:
+            report = build(source, out, config, progress)
+    except AbsentTensorRT as absent:
+        raise _packed(source, out, config, absent, output) from absent
     output.warn(report.warnings)
     output.report(report.to_json())
-    output.say(f"{report.path}: {report.flavour} {report.version}, {report.bytes / 1e6:.1f} MB, {report.seconds:.1f} s")
-    if report.compute_capabilities:
-        output.say(
-            f"for compute capability {', '.join(report.compute_capabilities)}; {len(report.layers)} fused layers"
-        )
-    for shape in report.shapes:
-        output.say(f"shapes {shape}")
+    for line in build_lines(report):
+        output.say(line)
+
+
+def _packed(source: Path, out: Path, config: BuildConfig, absent: AbsentTensorRT, output: Output) -> AbsentTensorRT:
+    """Write and tell of the package; return the error that names its command."""
+    from edgekit.build.package import package
+    from edgekit.build.text import package_lines
+
+    report = package(source, out, config, absent)
+    output.warn(report.warnings)
+    output.report(report.to_json())
+    for line in package_lines(report):
+        output.say(line)
+    return report.error

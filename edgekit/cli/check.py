@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from edgekit.cli.options import FILE, Output, common, knobs
+from edgekit.cli.progress import progress_bar
 from edgekit.configs import CheckConfig
 
 
@@ -16,20 +17,20 @@ from edgekit.configs import CheckConfig
 @knobs(CheckConfig, required=("target",))
 @common
 def command(source: Path, config: CheckConfig, output: Output) -> int:
-    """Say which rules of the target the Q/DQ of a model break, node by node, with the remedy.
+    """Say, node by node, what the target would do with a model: fuse, loop over, take apart or refuse it, and why.
 
-    Exits 6 when the target refuses the model, and 0 when it builds, also where an error costs speed or accuracy.
+    Exits 0 when build-engine would succeed on that target, also where an error costs speed, and 6 when it is refused.
     """
-    from edgekit.check import check
+    from edgekit.check import check, lines, write_check_page
 
-    report = check(source, config)
+    with progress_bar(output) as progress:
+        report = check(source, config, progress)
     output.report(report.to_json())
-    for finding in report.findings:
-        output.say(str(finding))
-    for line in report.notes:
-        output.say(f"note: {line}")
-    others = len(report.findings) - report.errors
-    output.say(f"{source}: {report.errors} errors and {others} notes for target {report.target}")
+    for line in lines(report):
+        output.say(line)
     if report.mendable:
         output.say(f"mend with: edgekit quantize {shlex.quote(str(source))} OUT.onnx --precision int8 --relegalize")
+    if config.html is not None:
+        write_check_page(report, config.html)
+        output.say(f"page      {config.html}")
     return report.exit_code

@@ -6,23 +6,23 @@ from pathlib import Path
 
 import click
 
-from edgekit.cli.options import FILE, Output, common
+from edgekit.cli.options import FILE, Output, common, knobs
+from edgekit.configs import InspectConfig
 
 
 @click.command("inspect")
 @click.argument("file", type=FILE)
+@knobs(InspectConfig)
 @common
-def command(file: Path, output: Output) -> None:
+def command(file: Path, config: InspectConfig, output: Output) -> None:
     """Say what an ONNX file, an engine, a bundle or a report holds; nothing of it is executed."""
-    from edgekit.inspect import inspect
+    from edgekit.inspect import inspect, write_html
 
     found = inspect(file)
-    output.report({"path": str(found.path), "kind": found.kind, **found.facts})
-    output.say(f"{found.path}: {found.kind}")
-    for key, value in found.facts.items():
-        if isinstance(value, dict):
-            output.say(f"  {key}:")
-            for name, item in value.items():
-                output.say(f"    {name}: {item}")
-        else:
-            output.say(f"  {key}: {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}")
+    if config.html is not None:
+        write_html(found, config.html)
+    output.report(found.to_json())
+    for line in found.lines():
+        output.say(line)
+    if config.html is not None:
+        output.say(f"  page: {config.html}")

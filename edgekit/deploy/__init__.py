@@ -20,6 +20,8 @@ from edgekit.validate import Accuracy, LatencyReport, ValidateReport, validate
 
 __all__ = ["DeployReport", "deploy"]
 
+_MOST = 0.5
+
 
 @dataclass(frozen=True)
 class DeployReport(StageReport):
@@ -73,11 +75,12 @@ def deploy(
         ship(bundle, plan, stages, engine, verdict)
     # Example inputs are doubtful data by themselves, and the verdict says that they are no more than that.
     made = (source, quantized, engine, None if source.judged_on else judged)
+    notes = _precision_notes(engine, plan.precision)
     report = DeployReport(
         path=bundle,
         seconds=watch.seconds(),
         peak_rss_mib=peak_rss_mib(),
-        warnings=tuple(dict.fromkeys(line for item in made if item for line in item.warnings)),
+        warnings=tuple(dict.fromkeys([*(line for item in made if item for line in item.warnings), *notes])),
         verdict=verdict,
         exit_code=exit_code,
         findings=judged.findings,
@@ -125,6 +128,18 @@ def _engine(ready: Path, plan: Plan, progress: Progress) -> BuildReport | None:
     if target == "cpu":
         return None
     return build(ready, plan.stages / f"model.{target}.engine", plan.build_config(), progress)
+
+
+def _precision_notes(engine: BuildReport | None, precision: str) -> tuple[str, ...]:
+    """A warning where most of the engine is computed in another precision than was asked for, such as an LSTM."""
+    shares = engine.compute.shares if engine is not None else None
+    if not shares or precision == "int4":  # INT4 is for weights, which are multiplied in FP16 or FP32
+        return ()
+    asked = sum(shares.get(name, 0.0) for name in precision.split("+"))
+    if asked >= _MOST:
+        return ()
+    told = ", ".join(f"{share:.1%} in {name}" for name, share in shares.items())
+    return (f"only {asked:.1%} of the engine's multiply-adds are in {precision}: {told}",)
 
 
 def _judged(source: _Source, ready: Path, plan: Plan, progress: Progress) -> ValidateReport:

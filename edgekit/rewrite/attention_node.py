@@ -5,14 +5,14 @@ Source: ONNX operator specification, Attention-23 and Attention-24.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import onnx
 
-_LARGEST_SHAPE = 64
+from edgekit.rewrite.bare import without_weights
+
 # Later opsets have more, such as the window of opset 26.
 _PLAIN_ATTRIBUTES = {"is_causal", "kv_num_heads", "q_num_heads", "qk_matmul_output_mode", "scale"}
 _PLAIN_ATTRIBUTES |= {"softcap", "softmax_precision"}
@@ -135,7 +135,7 @@ def _known_values(model: onnx.ModelProto) -> Callable[[str], tuple[int, Dims | N
     On a copy without the weights, which may be gigabytes, and without the types that the file notes for inner values:
     after a cast to FP16 they may be stale, and inference fails.
     """
-    graph = onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True).graph
+    graph = onnx.shape_inference.infer_shapes(without_weights(model), data_prop=True).graph
     values = {value.name: value.type.tensor_type for value in (*graph.input, *graph.output, *graph.value_info)}
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     told = {value.name: value.type.tensor_type.shape.dim for value in model.graph.value_info}
@@ -155,22 +155,6 @@ def _known_values(model: onnx.ModelProto) -> Callable[[str], tuple[int, Dims | N
         return kind.elem_type, inferred
 
     return known
-
-
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same nodes, with every initializer that is too large to be a shape as an input."""
-    bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    bare.graph.node.extend(model.graph.node)
-    bare.graph.output.extend(model.graph.output)
-    listed = {value.name for value in model.graph.input}
-    bare.graph.input.extend(model.graph.input)
-    for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) <= _LARGEST_SHAPE:
-            bare.graph.initializer.append(tensor)
-        elif tensor.name not in listed:
-            value = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            bare.graph.input.append(value)
-    return bare
 
 
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:

@@ -113,7 +113,7 @@ def test_what_is_decomposed_builds_and_would_be_refused_otherwise(name, tmp_path
     assert report.warnings[0].startswith("1 of 1 Attention nodes decomposed: ")
     assert says in report.warnings[0]
     monkeypatch.setattr(attention, "why_decomposed", lambda item: "")
-    monkeypatch.setattr("edgekit.build.no_kernel", lambda error: False)
+    monkeypatch.setattr("edgekit.build.engine.no_kernel", lambda error: False)
     with pytest.raises(BuildError):
         built(model(**form), tmp_path)
 

@@ -29,9 +29,24 @@ def test_an_engine_with_its_report(small_onnx, tmp_path):
     assert report.compute_capabilities == ("8.6", "8.9")
     assert report.shapes == ("image:2x3x8x8:4x3x8x8:6x3x8x8",)
     assert (tmp_path / "a.engine").stat().st_size == report.bytes
-    assert {layer.dtype for layer in report.layers if layer.kind == "correlation"} == {"half"}
+    assert {layer.dtype for layer in report.layers if layer.kind == "correlation"} == {"fp16"}
     assert any("conv" in layer.nodes for layer in report.layers)
     assert json.loads((tmp_path / "a.engine.json").read_text())["layers"][0]["name"] == report.layers[0].name
+
+
+def test_two_profiles_in_one_engine(small_onnx, tmp_path):
+    """A range given twice makes two profiles; TensorRT-RTX takes them, and the engine holds both."""
+    shapes = ("image:1x3x8x8", "image:2x3x8x8:4x3x8x8:8x3x8x8")
+    report = build(small_onnx, tmp_path / "a.engine", BuildConfig("rtx", ("8.6",), shape=shapes))
+    assert report.shapes == ("image:1x3x8x8:1x3x8x8:1x3x8x8", shapes[1])
+    one = build(small_onnx, tmp_path / "b.engine", BuildConfig("rtx", ("8.6",), shape=shapes[1:]))
+    assert one.sha256 != report.sha256
+
+
+def test_a_timing_cache_means_nothing_to_rtx(small_onnx, tmp_path):
+    config = BuildConfig("rtx", ("8.6",), timing_cache=tmp_path / "timing.cache")
+    assert "measures no kernels" in build(small_onnx, tmp_path / "a.engine", config).warnings[0]
+    assert not (tmp_path / "timing.cache").exists()
 
 
 def test_two_builds_are_bit_identical(small_onnx, tmp_path):
@@ -107,7 +122,7 @@ def test_the_digest_and_the_default_gpus_are_reported(small_onnx, tmp_path):
     assert report.sha256 == hashlib.sha256((tmp_path / "a.engine").read_bytes()).hexdigest()
     assert json.loads((tmp_path / "a.engine.json").read_text())["sha256"] == report.sha256
     assert report.compute_capabilities == target("rtx").default_compute_capabilities
-    assert "half" not in {layer.dtype for layer in report.layers}
+    assert "fp16" not in {layer.dtype for layer in report.layers}
 
 
 def relu(path: Path, shape: list, **ranges: object) -> Path:

@@ -1,26 +1,11 @@
-"""The fused layer list, from the text that TensorRT-RTX 1.7.1 prints."""
+"""What TensorRT says while it builds: where each message goes, and progress until Ctrl-C."""
 
 from enum import Enum
 
-from edgekit.build.watching import Layer, Watcher, parse_layers
+from edgekit.build.layers import Memory
+from edgekit.build.watching import Watcher
 from edgekit.reports import no_progress
-
-TEXT = """Layers:
-Name: __mye2422_0_myl0_0, LayerType: shape_call, Inputs: [], Constants: [], Outputs: [], TacticName: , StreamId: 0, Metadata: 
-Name: conv, a_myl0_2, LayerType: correlation, Inputs: [ { Name: x, Dimensions: [-1,4], Datatype: Float, Format: (Linear) }], Outputs: [ { Name: y, Dimensions: [-1,4], Datatype: Half, Format: (NHWC) }], TacticName: stub_0x2d, StreamId: 0, Metadata: [ONNX Layer: node_1][ONNX Layer: node_2]
-"""  # noqa: E501, W291
-
-
-def test_parse_layers():
-    assert parse_layers(TEXT) == (
-        Layer("__mye2422_0_myl0_0", "shape_call", "", "", ()),
-        Layer("conv, a_myl0_2", "correlation", "half", "stub_0x2d", ("node_1", "node_2")),
-    )
-
-
-def test_an_empty_list_and_a_line_of_another_kind_give_no_layers():
-    assert parse_layers("Layers:") == ()
-    assert parse_layers("Layers:\n\nsomething else, with commas\n") == ()
+from tests.build.test_layers import TEXT
 
 
 class FakeTrt:
@@ -44,7 +29,9 @@ def test_messages_go_where_they_belong():
     watcher.logger.log(level.VERBOSE, "more chatter")
     assert (watcher.warnings, watcher.errors) == (["slow"], ["the\ncause", "its echo"])
     assert watcher.reason() == "the cause"
-    assert len(watcher.layers) == 2
+    watcher.logger.log(level.INFO, "Total Weights Memory: 12 bytes")
+    assert len(watcher.layers) == 3
+    assert watcher.memory == Memory(weights_bytes=12)
     assert Watcher(FakeTrt, no_progress).reason() == "TensorRT gave no reason"
 
 

@@ -56,7 +56,7 @@ class Maker:
         stored = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in self.tensors.items()]
         graph = helper.make_graph(self.nodes, "g", values, made, stored)
         domains = [helper.make_opsetid("", opset)]
-        domains += [helper.make_opsetid("com.microsoft", 1)] if any(node.domain for node in self.nodes) else []
+        domains += [helper.make_opsetid(name, 1) for name in sorted({node.domain for node in self.nodes} - {""})]
         return helper.make_model(graph, opset_imports=domains, ir_version=10)
 
 

@@ -276,8 +276,8 @@ def test_tensorrt_rtx_builds_it_but_for_turing(name, tmp_path: Path):
     onnx.save(made.model, tmp_path / "m.onnx")
     layers = build(tmp_path / "m.onnx", tmp_path / "m.engine", BuildConfig("rtx", ("8.6",))).layers
     kinds = [layer.dtype for layer in layers]
-    assert kinds.count("bfloat16") > kinds.count("float")
-    assert "half" not in kinds
+    assert kinds.count("bf16") > kinds.count("fp32")
+    assert "fp16" not in kinds
     with pytest.raises(BuildError, match=r"sm75.*b16"):
         build(tmp_path / "m.onnx", tmp_path / "turing.engine", BuildConfig("rtx", ("7.5",)))
 

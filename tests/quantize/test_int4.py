@@ -205,7 +205,7 @@ def test_tensorrt_rtx_builds_it_but_for_turing(tmp_path, half):
     assert sqnr_db([exact], [found]) > (55 if half else 100), "FP16 holds the scales and the levels"
     assert sqnr_db([plain], [found]) > 15
     layers = build(path, tmp_path / "m.engine", BuildConfig("rtx", ("8.6", "8.9"))).layers
-    assert {layer.dtype for layer in layers} - {""} <= ({"half", "float"} if half else {"float"})
+    assert {layer.dtype for layer in layers} - {""} <= ({"fp16", "fp32"} if half else {"fp32"})
     with pytest.raises(BuildError, match="int4"):
         build(path, tmp_path / "turing.engine", BuildConfig("rtx", ("7.5",)))
 

@@ -107,7 +107,7 @@ def test_tensorrt_rtx_builds_what_stays_in_fp32(tmp_path):
 
     onnx.save(to_fp16(peak(), (), measured(peak(), X)).model, tmp_path / "m.onnx")
     layers = build(tmp_path / "m.onnx", tmp_path / "m.engine", BuildConfig("rtx", ("8.6",))).layers
-    assert "float" in {layer.dtype for layer in layers}
+    assert "fp32" in {layer.dtype for layer in layers}
 
 
 def test_inputs_and_outputs_of_the_model_may_be_large(tmp_path):

@@ -1,4 +1,4 @@
-"""`check`: what a target would say of a model's Q/DQ, as a report, as lines and as an exit code."""
+"""`check` as a report, as lines, as a page and as an exit code; what it says of Q/DQ and of the parser's refusals."""
 
 from __future__ import annotations
 
@@ -53,8 +53,10 @@ def test_another_tensorrt_is_not_asked_and_that_is_said(here):
     legal = check(Path("legal.onnx"), CheckConfig("jetpack6"))
     assert (legal.findings, legal.exit_code) == ((), 0)
     assert legal.notes == (
-        "no parser was asked: expected TensorRT 10.3 to build for target jetpack6, found none on this machine",
+        "not asked of TensorRT itself: expected TensorRT 10.3 to build for target jetpack6, found none on this machine",
     )
+    assert legal.asked == "documentation of TensorRT 10.3"
+    assert {node.outcome for node in legal.nodes} == {"parses"}
 
 
 def test_the_cpu_has_no_such_rules(here):
@@ -81,18 +83,24 @@ def test_the_parser_has_the_last_word(here):
     assert "refused node 'x_q' (QuantizeLinear)" in report.findings[-1].text
     assert report.findings[-1].remedy == "mend the errors above"
     taken = check(Path("legal.onnx"), CheckConfig("rtx"))
-    assert (taken.exit_code, taken.notes) == (0, ("TensorRT's parser takes the model; its builder was not asked",))
+    assert (taken.exit_code, taken.notes, taken.asked) == (0, (), "tensorrt_rtx on this machine")
+    assert {node.node: (node.outcome, node.precision) for node in taken.nodes}["y"] == ("fuses", "int8")
+    assert taken.shares == {"int8": 1.0}
 
 
 @pytest.mark.usefixtures("with_rtx")
-def test_a_node_that_no_rule_knows_is_refused_by_the_parser(tmp_path):
+@pytest.mark.parametrize(("domain", "who"), [("com.microsoft", "reader"), ("house", "parser")])
+def test_a_node_that_no_rule_knows_is_refused(tmp_path, domain, who):
+    """Of onnxruntime's own operators those that TensorRT would misread are refused before it is asked."""
     make = cases.Maker()
-    make.add("Unheard", ["x"], domain="com.microsoft")
+    make.add("Unheard", ["x"], domain=domain)
     onnx.save(make.model([2], [2]), tmp_path / "m.onnx")
     report = check(tmp_path / "m.onnx", CheckConfig("rtx"))
     (found,) = report.findings
-    assert (found.rule, found.refused, report.exit_code, report.mendable) == ("parser", True, 6, False)
-    assert "'y' (Unheard)" in found.text
+    assert (found.rule, found.refused, report.exit_code, report.mendable) == (who, True, 6, False)
+    assert "'y'" in found.text
+    assert "Unheard" in found.text
+    assert [(node.outcome, node.op.split(":")[-1]) for node in report.nodes] == [("refused", "Unheard")]
     assert "the model has no Q/DQ" in report.notes
 
 
@@ -111,12 +119,12 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, l
 def test_a_line_a_finding_and_the_command_that_mends(here, capsys):
     code, lines = printed(capsys, "foreign.onnx", "--target", "jetpack6")
     assert code == 6
-    assert lines[1] == (
+    assert lines[-6] == (
         "error y (int32-bias): the bias 'b_i' is int32, scale 0.0001, zero point 0; "
         f"{rules()['int32-bias'].measured}; remedy: {rules()['int32-bias'].remedy}"
     )
     assert lines[-2:] == [
-        "foreign.onnx: 2 errors and 0 notes for target jetpack6",
+        "refused: 2 errors and 0 notes for target jetpack6",
         "mend with: edgekit quantize foreign.onnx OUT.onnx --precision int8 --relegalize",
     ]
 
@@ -124,15 +132,15 @@ def test_a_line_a_finding_and_the_command_that_mends(here, capsys):
 def test_a_note_is_told_and_is_no_error(here, capsys):
     code, lines = printed(capsys, "float weight.onnx", "--target", "jetpack6")
     assert code == 0
-    assert lines[0].startswith("note y (float-weight): the weight 'w' is stored in floating point")
-    assert lines[-1] == "float weight.onnx: 0 errors and 1 notes for target jetpack6"
+    assert any(line.startswith("note y (float-weight): the weight 'w' is stored in floating point") for line in lines)
+    assert lines[-1] == "would be built: 0 errors and 1 notes for target jetpack6"
 
 
 def test_what_builds_and_costs_is_an_error_that_is_not_called_refused(here, capsys):
     """TensorRT-RTX takes it: the words say so, and the JSON has it apart."""
     code, lines = printed(capsys, "attention.onnx", "--target", "jetpack6")
     assert code == 0
-    assert "TensorRT-RTX 1.7.1 builds it, but" in lines[0]
+    assert any(line.startswith("error") and "TensorRT-RTX 1.7.1 builds it, but" in line for line in lines)
     _, text = printed(capsys, "attention.onnx", "--target", "jetpack6", "--json")
     table = json.loads("\n".join(text))
     assert (table["stage"], table["errors"], table["exit_code"], table["target"]) == ("check", 1, 0, "jetpack6")

@@ -1,0 +1,80 @@
+"""Verdicts on a TensorRT that is not on this machine, from what its documentation says and from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import onnx
+
+from edgekit.check.asked import Before, precision_of
+from edgekit.check.verdict import NodeVerdict, verdict
+from edgekit.targets import Device, Target, imported, precision_support, restriction
+
+_ONNX = ("", "ai.onnx")
+_NUMBERS = ("fp32", "fp16", "bf16", "int8", "fp8", "int4")
+
+
+def tell(before: Before, target: Target, device: Device | None) -> tuple[NodeVerdict, ...]:
+    """A verdict a node, those inside of If, Loop and Scan too, with the place in front of their names."""
+    return tuple(_tell(before.nodes, "", before, target, device))
+
+
+def _tell(
+    nodes: tuple[onnx.NodeProto, ...], path: str, before: Before, target: Target, device: Device | None
+) -> Iterator[NodeVerdict]:
+    for node in nodes:
+        name = path + node.name
+        told = before.told.get(name)
+        yield told if told is not None else _by_operator(replace_name(node, name), before.known, target, device)
+        for item in node.attribute:
+            graphs = [item.g] if item.type == onnx.AttributeProto.GRAPH else list(item.graphs)
+            for at, inner in enumerate(graphs):
+                where = f"{path}{node.op_type}.{item.name}" + (f"[{at}]/" if at else "/")
+                yield from _tell(tuple(inner.node), where, before, target, device)
+
+
+def replace_name(node: onnx.NodeProto, name: str) -> onnx.NodeProto:
+    """The node under another name; the same object where it has that name already."""
+    if node.name == name:
+        return node
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.name = name
+    return copy
+
+
+def _by_operator(
+    node: onnx.NodeProto, known: Mapping[str, object], target: Target, device: Device | None
+) -> NodeVerdict:
+    precision = precision_of(node, known)  # type: ignore[arg-type]
+    name, op = node.name, node.op_type
+    if node.domain not in _ONNX:
+        reason = f"TensorRT imports no operators of {node.domain}"
+        return verdict(name, f"{node.domain}::{op}", "refused", "foreign-domain", reason, precision)
+    refused = _precision_refused(precision, target, device)
+    if refused:
+        return verdict(name, op, "refused", "precision", refused, precision)
+    answer = imported(op, target)
+    if answer is False:
+        return verdict(
+            name, op, "refused", "no-importer", f"TensorRT {target.tensorrt} does not import {op}", precision
+        )
+    if answer is None:
+        return verdict(name, op, "unknown", "not-in-list", f"whether {op} is imported is not known", precision)
+    if precision == "fp64":
+        return verdict(name, op, "parses", "double", "TensorRT casts FP64 down to FP32", precision)
+    made = verdict(name, op, "parses", "no-importer", restriction(op, target), precision)
+    return replace(made, remedy="")
+
+
+def _precision_refused(precision: str, target: Target, device: Device | None) -> str:
+    """Why no GPU of the target computes so, or the device does not; empty where it does, or where it is not known."""
+    if precision not in _NUMBERS:
+        return ""
+    capabilities = (device.compute_capability,) if device is not None else target.compute_capabilities
+    answers = [precision_support(target.flavour, capability, precision) for capability in capabilities]
+    if answers and all(answer is False for answer in answers):
+        where = device.name if device is not None else "SM " + " and ".join(capabilities)
+        return f"{where} has no {precision.upper()}"
+    return ""

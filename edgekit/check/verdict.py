@@ -1,0 +1,83 @@
+"""What a target does with one node, and the rules that the words come from."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from edgekit.recipe import read_toml
+from edgekit.specs import from_table
+
+# From the best to the worst: nothing left to run, one layer for several nodes, a layer of its own, imported by what the
+# documentation says, taken apart, run as a loop over steps, not known, refused.
+OUTCOMES = ("folded", "fuses", "kernel", "parses", "decomposed", "loop", "unknown", "refused")
+
+PRECISIONS: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "fp32",
+    onnx.TensorProto.FLOAT16: "fp16",
+    onnx.TensorProto.BFLOAT16: "bf16",
+    onnx.TensorProto.DOUBLE: "fp64",
+    onnx.TensorProto.INT8: "int8",
+    onnx.TensorProto.UINT8: "uint8",
+    onnx.TensorProto.INT4: "int4",
+    onnx.TensorProto.FLOAT8E4M3FN: "fp8",
+    onnx.TensorProto.INT32: "int32",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.BOOL: "bool",
+}
+
+
+@dataclass(frozen=True)
+class NodeVerdict:
+    """What happens to the node `node`: one of OUTCOMES, at `precision` (empty where that means nothing).
+
+    `layer` is the engine's layer that computes it, where one was built; `reason` and `remedy` are for a person, `rule`
+    is the rule's id in rules.toml and `source` says who says so.
+    """
+
+    node: str
+    op: str
+    outcome: str
+    precision: str
+    reason: str
+    remedy: str
+    rule: str
+    source: str
+    layer: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the target does not take the model because of it."""
+        return self.outcome == "refused"
+
+    def __str__(self) -> str:
+        at = f", {self.precision}" if self.precision else ""
+        said = "; ".join(filter(None, (self.reason, f"remedy: {self.remedy}" if self.remedy else "")))
+        return f"{self.outcome} {self.node} ({self.op}{at})" + (f": {said}" if said else "")
+
+
+@dataclass(frozen=True)
+class NodeRule:
+    """What helps where a rule applies, and who says that it does."""
+
+    id: str
+    remedy: str
+    source: str
+
+
+@functools.cache
+def node_rules() -> dict[str, NodeRule]:
+    """All rules of rules.toml by their id."""
+    tables = read_toml(Path(__file__).with_name("rules.toml"))
+    return {
+        name: from_table(NodeRule, {"id": name, **table}, f"rules.toml: [{name}]") for name, table in tables.items()
+    }
+
+
+def verdict(node: str, op: str, outcome: str, rule: str, reason: str = "", precision: str = "") -> NodeVerdict:
+    """A verdict with the remedy and the source of a rule."""
+    said = node_rules()[rule]
+    return NodeVerdict(node, op, outcome, precision, reason, said.remedy, rule, said.source)

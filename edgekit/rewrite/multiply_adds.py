@@ -1,0 +1,102 @@
+"""How much each node computes: the multiply-adds of those that have them, at known shapes.
+
+Formulas are those of the ONNX operator specification. Shapes: N batch, C channels, T steps, I input, H hidden, S keys.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+
+from edgekit.rewrite.shapes_at import Known
+
+_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+_ONNX = ("", "ai.onnx")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a node computes: `macs` multiply-adds, None where a size is unknown; `dtype` is ONNX's number of the type in
+    which a strongly typed engine takes its first operand, 0 when unknown."""
+
+    node: str
+    op_type: str
+    dtype: int
+    macs: int | None
+
+
+def multiply_adds(model: onnx.ModelProto, known: Mapping[str, Known]) -> tuple[Work, ...]:
+    """The work of every node of the main graph that multiplies matrices or convolves, in the order of the nodes."""
+    found = []
+    for node in model.graph.node:
+        formula = _FORMULAS.get(node.op_type) if node.domain in _ONNX else None
+        if formula is None:
+            continue
+        shapes = [_shape(known, name) for name in node.input]
+        made = [_shape(known, name) for name in node.output]
+        try:
+            macs = formula(node, shapes, made)
+        except (TypeError, IndexError):  # a shape that is not known, or not of the rank that the operator has
+            macs = None
+        first = known.get(node.input[0]) if node.input else None
+        found.append(Work(node.name, node.op_type, first.dtype if first else 0, macs))
+    return tuple(found)
+
+
+def _shape(known: Mapping[str, Known], name: str) -> Any:
+    found = known.get(name)
+    return found.shape if found else None
+
+
+def _conv(node: onnx.NodeProto, inputs: list[Any], outputs: list[Any]) -> int:
+    """Y [N,M,…] takes C/group * kernel products an element; W is [M,C/group,kernel…]."""
+    return int(math.prod(outputs[0]) * math.prod(inputs[1][1:]))
+
+
+def _conv_transpose(node: onnx.NodeProto, inputs: list[Any], outputs: list[Any]) -> int:
+    """Every element of X [N,C,…] goes into M/group * kernel others; W is [C,M/group,kernel…]."""
+    return int(math.prod(inputs[0]) * math.prod(inputs[1][1:]))
+
+
+def _matmul(node: onnx.NodeProto, inputs: list[Any], outputs: list[Any]) -> int:
+    return int(math.prod(outputs[0]) * inputs[0][-1])
+
+
+def _gemm(node: onnx.NodeProto, inputs: list[Any], outputs: list[Any]) -> int:
+    turned = next((item.i for item in node.attribute if item.name == "transA"), 0)
+    return int(math.prod(outputs[0]) * inputs[0][0 if turned else 1])
+
+
+def _recurrent(node: onnx.NodeProto, inputs: list[Any], outputs: list[Any]) -> int:
+    """T steps of N rows through W [dirs,gates*H,I] and R [dirs,gates*H,H]; either layout has T and N in front."""
+    steps, batch, _ = inputs[0]
+    return int(steps * batch * (math.prod(inputs[1]) + math.prod(inputs[2])))
+
+
+def _attention(node: onnx.NodeProto, inputs: list[Any], outputs: list[Any]) -> int:
+    """Q against S keys and the weights against S values, of all heads; S counts those of the past too."""
+    heads = next((item.i for item in node.attribute if item.name == "q_num_heads"), 0)
+    query, key, value = inputs[:3]
+    past = inputs[4][2] if len(inputs) > 4 and inputs[4] is not None else 0
+    if len(node.input) > 4 and node.input[4] and inputs[4] is None:
+        raise TypeError("a past of unknown length")
+    if len(query) == 4:
+        batch, heads, rows, size = query
+        return int(batch * heads * rows * (key[2] + past) * (size + value[3]))
+    kv_heads = next((item.i for item in node.attribute if item.name == "kv_num_heads"), heads)
+    batch, rows, wide = query
+    return int(batch * rows * (key[1] + past) * (wide + heads * value[2] // kv_heads))
+
+
+_FORMULAS: dict[str, Callable[[onnx.NodeProto, list[Any], list[Any]], int]] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    "Attention": _attention,
+    **dict.fromkeys(_GATES, _recurrent),
+}
