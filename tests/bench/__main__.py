@@ -6,6 +6,7 @@ import math
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
@@ -88,28 +89,73 @@ def calibration(folder: Path) -> list[bool]:
     ]
 
 
-def builder(folder: Path) -> list[bool]:
+# What each network is built for: name:min:opt:max.
+BUILT = {
+    "resnet50": ("image:1x3x224x224:1x3x224x224:8x3x224x224",),
+    "bert_classifier": ("tokens:1x1:1x128:8x512", "mask:1x1:1x128:8x512"),
+}
+
+
+def builder(folder: Path, polygraphy: Path) -> list[bool]:
+    """Ours, the bare script twice, and Polygraphy's convert, in turn, on each network in FP16."""
+    results = []
+    for name, ranges in BUILT.items():
+        model = half_precision(name, folder)
+        ours, bare = (
+            [sys.executable, str(HERE / f"{kind}_builder.py"), str(model), str(folder / kind), *ranges]
+            for kind in ("our", "bare")
+        )
+        convert = polygraphy_command(polygraphy, model, folder / "polygraphy.engine", ranges)
+        two_figures(ours), two_figures(bare), seconds(convert)
+        runs = [[*(two_figures(command) for command in (ours, bare, bare)), seconds(convert)] for _ in range(9)]
+        for index, what in enumerate(("after the imports", "imports included")):
+            results.append(builder_row(f"{name}, {what}", index, runs))
+        process = [sys.executable, "-m", "edgekit", "build-engine", str(model), str(folder / "our"), "--target", "rtx"]
+        process += ["--compute-capability", "8.6", *(word for text in ranges for word in ("--shape", text))]
+        took, peer, ratio = medians(process, convert, seconds, 5)
+        beside = f"{took:.2f} s against {peer:.2f} s, whole commands"
+        results.append(row(f"build-engine / polygraphy convert, {name}", ratio, "x", math.inf, beside))
+    return results
+
+
+def half_precision(name: str, folder: Path) -> Path:
+    from edgekit.configs import ExportConfig
     from edgekit.export import export
     from edgekit.quantize import quantize
 
-    export("resnet50", folder / "resnet50.onnx")
-    model = quantize(folder / "resnet50.onnx", folder / "resnet50.fp16.onnx").path
-    ours, bare = (
-        [sys.executable, str(HERE / f"{kind}_builder.py"), str(model), str(folder / kind)] for kind in ("our", "bare")
-    )
-    two_figures(ours), two_figures(bare)
-    runs = [[two_figures(command) for command in (ours, bare, bare)] for _ in range(9)]
-    results = []
-    for index, what in enumerate(("after the imports", "imports included")):
-        ratio, control = (statistics.median(run[a][index] / run[b][index] for run in runs) for a, b in ((0, 1), (2, 1)))
-        took, peer = (statistics.median(run[which][index] for run in runs) for which in (0, 1))
-        beside = f"{took:.2f} s against {peer:.2f} s; bare against bare {control:.2f}"
-        # The bar is without the start of the interpreter, imports included: the second row is for the record.
-        bar = 1.5 if index == 0 else math.inf
-        results.append(row(f"build-engine / bare builder, {what}", ratio, "x", bar, beside))
-    return results
+    export(name, folder / f"{name}.onnx", ExportConfig(target="rtx", precision="fp16"))
+    return quantize(folder / f"{name}.onnx", folder / f"{name}.fp16.onnx").path
+
+
+def builder_row(what: str, index: int, runs: list[list]) -> bool:
+    ratio, control = (statistics.median(run[a][index] / run[b][index] for run in runs) for a, b in ((0, 1), (2, 1)))
+    took, peer = (statistics.median(run[which][index] for run in runs) for which in (0, 1))
+    beside = f"{took:.2f} s against {peer:.2f} s; bare against bare {control:.2f}"
+    # The bar is without the start of the interpreter, imports included: the second row is for the record.
+    return row(f"build-engine / bare builder, {what}", ratio, "x", 1.5 if index == 0 else math.inf, beside)
+
+
+def polygraphy_command(tool: Path, model: Path, out: Path, ranges: tuple[str, ...]) -> list[str]:
+    """The same build by Polygraphy: https://github.com/NVIDIA/TensorRT/tree/main/tools/Polygraphy."""
+    command = [str(tool), "convert", str(model), "-o", str(out), "--compute-capabilities", "8.6"]
+    for at, flag in enumerate(("--trt-min-shapes", "--trt-opt-shapes", "--trt-max-shapes"), 1):
+        shapes = (text.split(":") for text in ranges)
+        command += [flag, *(f"{parts[0]}:[{parts[at].replace('x', ',')}]" for parts in shapes)]
+    return ["env", "POLYGRAPHY_USE_TENSORRT_RTX=1", *command]
+
+
+def install_polygraphy(folder: Path) -> Path:
+    """Polygraphy in an environment of its own that sees ours: it is a peer, not a dependency."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    site = next(folder.glob("lib/python*/site-packages"))
+    (site / "ours.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin/python"), "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, "polygraphy==0.53.6"], check=True)
+    return folder / "bin/polygraphy"
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
-        sys.exit(0 if all([*start_up(), *calibration(Path(name)), *builder(Path(name))]) else 1)
+        work = Path(name)
+        polygraphy = install_polygraphy(work / "polygraphy")
+        sys.exit(0 if all([*start_up(), *builder(work, polygraphy), *calibration(work)]) else 1)

@@ -9,7 +9,7 @@ import sys  # noqa: E402
 import tensorrt_rtx as trt  # noqa: E402
 
 loaded = time.perf_counter()
-source, out = sys.argv[1:3]
+source, out, *ranges = sys.argv[1:]
 logger = trt.Logger(trt.Logger.ERROR)
 builder = trt.Builder(logger)
 network = builder.create_network(0)
@@ -20,7 +20,9 @@ config = builder.create_builder_config()
 config.num_compute_capabilities = 1
 config.set_compute_capability(trt.ComputeCapability.SM86, 0)
 profile = builder.create_optimization_profile()
-profile.set_shape("image", (1, 3, 224, 224), (1, 3, 224, 224), (8, 3, 224, 224))
+for text in ranges:  # name:min:opt:max
+    name, *shapes = text.split(":")
+    profile.set_shape(name, *(tuple(map(int, shape.split("x"))) for shape in shapes))
 config.add_optimization_profile(profile)
 with open(out, "wb") as file:  # noqa: PTH123
     file.write(builder.build_serialized_network(network, config))

@@ -14,6 +14,7 @@ from edgekit.configs import BuildConfig  # noqa: E402
 import_module("tensorrt_rtx")  # the stage imports it late; the peer at its start
 
 loaded = time.perf_counter()
-build(Path(sys.argv[1]), Path(sys.argv[2]), BuildConfig(target="rtx", compute_capability=("8.6",)))
+source, out, *ranges = sys.argv[1:]
+build(Path(source), Path(out), BuildConfig(target="rtx", compute_capability=("8.6",), shape=tuple(ranges)))
 end = time.perf_counter()
 print(end - loaded, end - start)
