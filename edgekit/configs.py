@@ -93,6 +93,7 @@ class BuildConfig(Config):
     require_precision: tuple[str, ...] = knob(
         (), "Fail when less is computed so: fp16=0.9, or int8+fp16=0.9. Repeatable.", metavar="P=SHARE"
     )
+    plugins: str = knob("auto", "Edgekit's own kernels where they help: auto, off, or their library.", metavar="P")
     device: str | None = knob(None, "The device that it is for, such as agx-orin-64.", metavar="NAME")
 
 
@@ -154,6 +155,7 @@ class CheckConfig(Config):
     require_precision: tuple[str, ...] = knob(
         (), "Refuse when less is computed so: fp16=0.9, or int8+fp16=0.9. Repeatable.", metavar="P=SHARE"
     )
+    plugins: str = knob("auto", "Whether edgekit's own kernels may take nodes: auto or off.", metavar="P")
     html: Path | None = knob(None, "Also write the verdicts as a page.", metavar="FILE")
 
 

@@ -6,11 +6,14 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import onnx
+
 from edgekit.build.asking import Refusal, refused_nodes
 from edgekit.build.engine import Made, make_engine
 from edgekit.build.flavour import load_flavour
 from edgekit.build.layers import Layer, Memory
 from edgekit.build.memory import check_memory
+from edgekit.build.plugins import coverage_of, find_plugins, is_half, with_plugins
 from edgekit.build.proof import (
     Accounts,
     AttentionCount,
@@ -26,7 +29,9 @@ from edgekit.files import check_apart, written_aside
 from edgekit.judge import plain_session
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.foreign import standard
+from edgekit.rewrite.names import graphs_of
 from edgekit.rewrite.reading import OnnxFile, graph_inputs, metadata, read_onnx_file
+from edgekit.rewrite.recurrent_node import KINDS
 from edgekit.shapes import Profile, profiles
 from edgekit.targets import device, target
 
@@ -40,6 +45,8 @@ __all__ = [
     "check_buildable",
     "check_required",
     "check_requirements",
+    "coverage_of",
+    "is_half",
     "layer_of_nodes",
     "model_profiles",
     "read_for",
@@ -177,9 +184,19 @@ def _made(
         made = _made_for_cpu(source, found)
     else:
         notes = check_memory(len(found.serialized))
-        made = make_engine(found, asked, config, progress)
-        made = replace(made, warnings=(*notes, *made.warnings))
+        plugins, unused = find_plugins(config)
+        done = with_plugins(found.model, asked[0], plugins)
+        if done.modified:
+            found = OnnxFile(done.model, done.model.SerializeToString())
+        made = make_engine(found, asked, config, progress, plugins if done.modified else None)
+        made = replace(made, warnings=(*notes, *_useful(unused, found.model), *done.notes, *made.warnings))
     return made, account(made.model or found.model, asked[0], made.layers)
+
+
+def _useful(notes: tuple[str, ...], model: onnx.ModelProto) -> tuple[str, ...]:
+    """Kernels that are not built matter to a model with a recurrence."""
+    found = any(node.op_type in KINDS for graph in graphs_of(model.graph) for node in graph.node)
+    return notes if found else ()
 
 
 def _made_for_cpu(source: Path, found: OnnxFile) -> Made:

@@ -46,27 +46,27 @@ def licence() -> bytes | None:
     return text.encode() if text else None
 
 
-def requirements() -> tuple[str, ...]:
-    """What pip must bring on a device that builds: edgekit's own needs and those of the extra `build`.
+def requirements(*extras: str) -> tuple[str, ...]:
+    """What pip must bring on a device that builds: edgekit's own needs, those of the extra `build` and of `extras`.
 
     Raises EdgekitError where pip does not know edgekit.
     """
     try:
-        return tuple(needed(metadata.requires("edgekit") or ()))
+        return tuple(needed(metadata.requires("edgekit") or (), "build", *extras))
     except metadata.PackageNotFoundError as error:
         problem = "expected an installed edgekit, whose needs a package lists, found its sources alone"
         raise EdgekitError(problem, "pip install of the checkout or wheel") from error
 
 
-def needed(lines: Iterable[str]) -> Iterator[str]:
-    """Of `Requires-Dist` lines those of no extra and of `build`; other markers stay, pip judges them on the device.
+def needed(lines: Iterable[str], *extras: str) -> Iterator[str]:
+    """Of `Requires-Dist` lines those of no extra and of `extras`; other markers stay, pip judges them on the device.
 
     Source: Core metadata specification, "Requires-Dist"; PEP 508 for the markers.
     """
     for line in lines:
         name, _, marker = (part.strip() for part in line.partition(";"))
         extra = _OF_EXTRA.fullmatch(marker)
-        if extra and extra[2] != "build":
+        if extra and extra[2] not in extras:
             continue
         rest = (extra[1] or "") if extra else marker
         yield f"{name}; {rest}" if rest else name

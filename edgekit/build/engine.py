@@ -11,6 +11,7 @@ import onnx
 from edgekit.build.attention import for_importer, no_kernel
 from edgekit.build.flavour import Flavour, load_flavour
 from edgekit.build.layers import Layer, Memory, inspected_layers
+from edgekit.build.plugins import Plugins, load_plugins
 from edgekit.build.timing_cache import load_timing_cache, save_timing_cache
 from edgekit.build.watching import Watcher
 from edgekit.configs import BuildConfig
@@ -48,13 +49,20 @@ class _Job:
     progress: Progress
 
 
-def make_engine(found: OnnxFile, profiles: tuple[Profile, ...], config: BuildConfig, progress: Progress) -> Made:
+def make_engine(
+    found: OnnxFile,
+    profiles: tuple[Profile, ...],
+    config: BuildConfig,
+    progress: Progress,
+    plugins: Plugins | None = None,
+) -> Made:
     """Build with the Attention nodes that the importer takes; where there is no kernel for one after all, without.
 
     `found.model` is consumed. Raises BuildError where TensorRT refuses the model, TargetError where this machine cannot
     build for the target.
     """
     job = _Job(load_flavour(target(config.target), config.compute_capability), profiles, config, progress)
+    load_plugins(job.flavour, plugins)
     reason = "" if job.flavour.imports_attention else NO_IMPORTER
     try:
         return _without(reason, job, found)

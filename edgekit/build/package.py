@@ -21,12 +21,21 @@ from edgekit.files import check_apart, folder_written_aside, json_bytes
 from edgekit.recipe import recipe_of
 from edgekit.reports import StageReport, Stopwatch, peak_rss_mib, plain
 from edgekit.resources import resource
+from edgekit.rewrite.names import graphs_of
 from edgekit.rewrite.reading import OnnxFile, metadata, read_onnx_file
+from edgekit.rewrite.recurrent_node import KINDS
 from edgekit.targets import device, target
 
 _TEMPLATES = Path(__file__).with_name("package_files")
 _MARKER = "package.json"
 _ENDING = ".package"
+_KERNELS = """The model has recurrent layers, of which TensorRT makes loops. build.sh compiles edgekit's kernels for
+them with JetPack's nvcc, once, before it builds the engine:
+
+    PYTHONPATH=. python3 -m edgekit plugins build --archs {archs}
+
+Where there is no nvcc (sudo apt install cuda-toolkit) the engine is built without them."""
+_NO_KERNELS = "This model has no layer that they would take."
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,16 @@ class _Job:
     config: BuildConfig
     found: OnnxFile
     options: dict[str, Any]
+
+    @property
+    def archs(self) -> str:
+        """The architectures to compile edgekit's kernels for, `87`; empty where the model or the target has no use."""
+        kind = target(self.config.target)
+        graphs = graphs_of(self.found.model.graph)
+        useful = any(node.op_type in KINDS for graph in graphs for node in graph.node)
+        if not useful or kind.plugins in ("", "none") or self.config.plugins == "off":
+            return ""
+        return ",".join(capability.replace(".", "") for capability in kind.compute_capabilities)
 
     @property
     def recipe(self) -> str | None:
@@ -156,7 +175,7 @@ def _files(job: _Job) -> dict[str, bytes]:
     """Every file of the package by its name, but package.json and SHA256SUMS, which tell of these."""
     files = {
         "model.onnx": job.found.serialized,
-        "requirements.txt": "".join(line + "\n" for line in requirements()).encode(),
+        "requirements.txt": "".join(line + "\n" for line in requirements(*(["plugins"] * bool(job.archs)))).encode(),
         "build.sh": _filled("build.sh", _script_values(job)),
         "README.txt": _filled("README.txt", _page_values(job)),
         **dict(own_sources()),
@@ -184,6 +203,7 @@ def _script_values(job: _Job) -> dict[str, str]:
         "target": shlex.quote(job.config.target),
         "arguments": shlex.join(words),
         "device": "".join(shlex.quote(word) + " " for word in device_words),
+        "archs": shlex.quote(job.archs),
     }
 
 
@@ -203,6 +223,7 @@ def _page_values(job: _Job) -> dict[str, str]:
         "where": kind.where,
         "edgekit": __version__,
         "command": _command(job.out),
+        "kernels": _KERNELS.format(archs=job.archs) if job.archs else _NO_KERNELS,
         "needs": ", ".join(needs),
         "model_size": size_text(len(job.found.serialized)),
         "memory": f"  {board.title} has {board.memory_gb:g} GB in all.\n" if board and board.memory_gb else "",

@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgekit.build import account, check_buildable, check_requirements, model_profiles, read_for, resolved
+from edgekit.build import (
+    account,
+    check_buildable,
+    check_requirements,
+    is_half,
+    model_profiles,
+    read_for,
+    resolved,
+)
 from edgekit.check.asked import Asked, Before, ask, unproved
 from edgekit.check.attention import attention_verdicts
 from edgekit.check.findings import Finding, finding_of, refusal_finding
@@ -144,7 +152,8 @@ def _judged(
         asked = ask(subject.path, found, replace(before, told=told), asked_for, progress)
         return asked, f"{kind.flavour} on this machine", []
     board = device(config.device) if config.device else None
-    told = told | {name: judge_recurrent(item, kind, board) for name, item in recurrent.items()}
+    weights = "" if config.plugins == "off" else "fp16" if is_half(found.model) else "keep"
+    told = told | {name: judge_recurrent(item, kind, board, weights) for name, item in recurrent.items()}
     nodes = tell(replace(before, told=told), kind, board)
     # A strongly typed network computes as the ONNX says: that much is known without an engine.
     accounts = account(found.model, subject.profile, ())
@@ -160,6 +169,7 @@ def _build_config(config: CheckConfig) -> BuildConfig:
         compute_capability=config.compute_capability,
         shape=config.shape,
         require_precision=config.require_precision,
+        plugins=config.plugins,
     )
 
 

@@ -1,28 +1,36 @@
-"""LSTM, GRU and RNN: what the importer refuses, what becomes a loop, and what edgekit's kernels would take."""
+"""LSTM, GRU and RNN: what the importer refuses, what becomes a loop, and what edgekit's kernels take."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from edgekit.build import coverage_of
 from edgekit.check.verdict import PRECISIONS, NodeVerdict, verdict
 from edgekit.errors import EdgekitError
-from edgekit.plugins.coverage import Size, library_for_plans, recurrent_coverage
+from edgekit.plugins.coverage import Place, library_for_plans
 from edgekit.rewrite.recurrent_node import RecurrentNode
 from edgekit.targets import Device, Target
 
 _HALF = ("fp16", "bf16")
-_NOT_YET = "build-engine does not put edgekit's kernels into engines yet"
+_STEPS = "the device needs `edgekit plugins build` first, and its TensorRT headers"
 
 
-def judge_recurrent(item: RecurrentNode, target: Target, device: Device | None) -> NodeVerdict:
-    """One node on a target whose TensorRT is not on this machine; `device` decides whether the kernels fit."""
+def judge_recurrent(item: RecurrentNode, target: Target, device: Device | None, weights: str) -> NodeVerdict:
+    """One node on a target whose TensorRT is not on this machine; `device` decides whether edgekit's kernels fit.
+
+    `weights` is "keep", "fp16" for recurrent weights in FP16 where they are FP32, or empty where no kernels are wanted.
+    """
     native = native_verdict(item)
     words = [native.reason]
-    if native.outcome == "loop" and item.has_lengths:
+    if native.outcome == "loop" and item.has_lengths and native.precision == "fp32":
         words.append("in FP16 the importer refuses it, since it has lengths")
-    if target.plugins != "none":
-        words.append(plugin_words(item, device))
-    return replace(native, reason="; ".join(words))
+    if target.plugins in ("", "none") or not weights:
+        return replace(native, reason="; ".join(words))
+    covers, said = _kernel(item, device, weights)
+    if not covers:
+        return replace(native, reason="; ".join([*words, said]))
+    name, op = item.path + item.node.name, item.node.op_type
+    return verdict(name, op, "plugin", "plugin", "; ".join([said, *words]), _computes(item, weights))
 
 
 def native_verdict(item: RecurrentNode) -> NodeVerdict:
@@ -39,35 +47,31 @@ def native_verdict(item: RecurrentNode) -> NodeVerdict:
     return verdict(node, op, "loop", "loop", f"TensorRT makes {steps} of it", precision)
 
 
-def plugin_words(item: RecurrentNode, device: Device | None) -> str:
-    """Whether edgekit's kernel covers it on the device, in how many blocks."""
+def _computes(item: RecurrentNode, weights: str) -> str:
+    """What the kernel multiplies in: INT8 weights become FP16 there (plugins/README.md, "Numbers")."""
+    half = item.int8 or weights == "fp16" or PRECISIONS.get(item.dtype, "") in _HALF
+    return "fp16" if half else "fp32"
+
+
+def _kernel(item: RecurrentNode, device: Device | None, weights: str) -> tuple[bool, str]:
+    """Whether edgekit's kernel covers it on the device, and in how many blocks, or why not."""
     name = f"Edgekit{item.node.op_type}"
     if item.uncovered:
-        return f"{name} does not cover it: {item.uncovered}"
+        return False, f"{name} does not cover it: {item.uncovered}"
     if not item.hidden:
-        return f"{name}: the number of hidden units is not known"
+        return False, f"{name}: the number of hidden units is not known"
     if device is None or device.multiprocessors is None:
-        return f"{name} covers its form; --device says whether its weights fit"
-    weights = "int8" if item.int8 else "fp16"
-    size = Size(
-        item.node.op_type,
-        max(item.steps, 1),
-        max(item.batch, 1),
-        item.hidden,
-        item.directions,
-        weights,
-        item.linear_before_reset,
-    )
+        return False, f"{name} covers its form; --device says whether its weights fit"
     try:
-        found = recurrent_coverage(
-            library_for_plans(), size, int(device.compute_capability.replace(".", "")), device.multiprocessors
-        )
+        place = Place(library_for_plans(), int(device.compute_capability.replace(".", "")), device.multiprocessors)
+        found = coverage_of(item, place, weights)
     except EdgekitError as error:
-        return f"{name}: no launch plan could be asked, {error.problem}"
-    if not found.covers:
-        return f"{name} does not cover it on {device.name}: {found.reason}"
+        return False, f"{name}: no launch plan could be asked, {error.problem}"
+    if found.reason:
+        return False, f"{name} does not cover it on {device.name}: {found.reason}"
+    kind = "INT8" if item.int8 else _computes(item, weights).upper()
     ctas = "1 CTA" if found.blocks == 1 else f"{found.blocks} CTAs"
-    return (
-        f"{name} covers it with {weights.upper()} weights: H = {item.hidden} takes {ctas} for eight rows of the batch "
-        f"on {device.name}; {_NOT_YET}"
+    return True, (
+        f"{name} covers it with {kind} weights: H = {item.hidden} takes {ctas} for eight rows of the batch "
+        f"on {device.name}; {_STEPS}"
     )

@@ -11,9 +11,9 @@ import onnx
 from edgekit.recipe import read_toml
 from edgekit.specs import from_table
 
-# From the best to the worst: nothing left to run, one layer for several nodes, a layer of its own, imported by what the
-# documentation says, taken apart, run as a loop over steps, not known, refused.
-OUTCOMES = ("folded", "fuses", "kernel", "parses", "decomposed", "loop", "unknown", "refused")
+# From the best to the worst: nothing left to run, one layer for several nodes, a layer of its own, one of edgekit's
+# kernels, imported by what the documentation says, taken apart, run as a loop over steps, not known, refused.
+OUTCOMES = ("folded", "fuses", "kernel", "plugin", "parses", "decomposed", "loop", "unknown", "refused")
 
 PRECISIONS: dict[int, str] = {
     onnx.TensorProto.FLOAT: "fp32",

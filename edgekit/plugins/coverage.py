@@ -54,7 +54,16 @@ def library_for_plans() -> abi.Library:
     return abi.Library(found or build_emulator())
 
 
-def recurrent_coverage(library: abi.Library, size: Size, sm: int, multiprocessors: int) -> Coverage:
+@dataclass(frozen=True)
+class Place:
+    """Where it would run: `sm` is the compute capability times ten, `library` has the launch plans."""
+
+    library: abi.Library
+    sm: int
+    multiprocessors: int
+
+
+def recurrent_coverage(size: Size, place: Place) -> Coverage:
     """Ask the plan of a recurrence for a device such as SM 87 with 16 multiprocessors."""
     problem = _PROBLEMS[size.op](
         steps=size.steps,
@@ -66,7 +75,7 @@ def recurrent_coverage(library: abi.Library, size: Size, sm: int, multiprocessor
     if isinstance(problem, abi.GRU):
         problem.linear_before_reset = size.linear_before_reset
     try:
-        plan = library.plan(problem, library.device(sm, multiprocessors))
+        plan = place.library.plan(problem, place.library.device(place.sm, place.multiprocessors))
     except EdgekitError as error:
         return Coverage(True, error.problem)
     return Coverage(True, "", plan.blocks_per_group, plan.groups)

@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 
+from edgekit.rewrite.operator_shapes import is_ours, made_by
 from edgekit.rewrite.shapes_at import Known
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -21,7 +22,7 @@ _ONNX = ("", "ai.onnx")
 @dataclass(frozen=True)
 class Work:
     """What a node computes: `macs` multiply-adds, None where a size is unknown; `dtype` is ONNX's number of the type in
-    which a strongly typed engine takes its first operand, 0 when unknown."""
+    which a strongly typed engine is to take its operands, 0 when unknown."""
 
     node: str
     op_type: str
@@ -32,7 +33,11 @@ class Work:
 def multiply_adds(model: onnx.ModelProto, known: Mapping[str, Known]) -> tuple[Work, ...]:
     """The work of every node of the main graph that multiplies matrices or convolves, in the order of the nodes."""
     found = []
+    makers = {name: node for node in model.graph.node for name in node.output}
     for node in model.graph.node:
+        if is_ours(node):
+            found.append(_ours(node, known))
+            continue
         formula = _FORMULAS.get(node.op_type) if node.domain in _ONNX else None
         if formula is None:
             continue
@@ -42,9 +47,23 @@ def multiply_adds(model: onnx.ModelProto, known: Mapping[str, Known]) -> tuple[W
             macs = formula(node, shapes, made)
         except (TypeError, IndexError):  # a shape that is not known, or not of the rank that the operator has
             macs = None
-        first = known.get(node.input[0]) if node.input else None
-        found.append(Work(node.name, node.op_type, first.dtype if first else 0, macs))
+        found.append(Work(node.name, node.op_type, _operand_type(node, known, makers), macs))
     return tuple(found)
+
+
+def _operand_type(node: onnx.NodeProto, known: Mapping[str, Known], makers: Mapping[str, onnx.NodeProto]) -> int:
+    """The type of the first operand; where both come out of a DequantizeLinear, the one that they are quantized to."""
+    pair = [makers.get(name) for name in node.input[:2]]
+    dequantized = [maker for maker in pair if maker is not None and maker.op_type == "DequantizeLinear"]
+    name = dequantized[0].input[0] if len(dequantized) == 2 else node.input[0]
+    found = known.get(name)
+    return found.dtype if found else 0
+
+
+def _ours(node: onnx.NodeProto, known: Mapping[str, Known]) -> Work:
+    types = {name: item.dtype for name, item in known.items()}
+    made = made_by(node, types, {name: item.shape for name, item in known.items() if item.shape is not None})
+    return Work(node.name, node.op_type, made.dtype if made else 0, made.macs if made else None)
 
 
 def _shape(known: Mapping[str, Known], name: str) -> Any:

@@ -2,7 +2,7 @@
 
 ONNX's shape inference propagates few values: the end of a Slice that is computed from a Shape is not among them. Where
 sizes are missing, every Shape that is known becomes a constant, what follows from it is folded, and they are inferred
-anew. What depends on the data, such as the output of NonZero, stays unknown.
+anew; so is what edgekit's own operators make. What depends on the data, such as the output of NonZero, stays unknown.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import onnx
 from edgekit.errors import ModelError, first_line
 from edgekit.rewrite.bare import without_weights
 from edgekit.rewrite.fold import fold
+from edgekit.rewrite.operator_shapes import is_ours, made_by
 
 _MOST_ROUNDS = 8
 _INT64 = onnx.TensorProto.INT64
@@ -65,6 +66,8 @@ def _folded(bare: onnx.ModelProto, known: dict[str, Known], missing: list[onnx.N
     """Make the known shapes constants, and what nodes with missing sizes read of them; False where that is nothing."""
     graph, changed = bare.graph, False
     wanted = [name for node in missing for name in node.input if name]
+    for node in [node for node in graph.node if is_ours(node)]:
+        changed |= _given(graph, node, known)
     for node in [node for node in graph.node if node.op_type == "Shape"]:
         shape = known[node.input[0]].shape if node.input[0] in known else None
         if shape is not None:
@@ -74,6 +77,18 @@ def _folded(bare: onnx.ModelProto, known: dict[str, Known], missing: list[onnx.N
             graph.node.remove(node)
             changed = True
     return fold(bare, wanted).modified or changed
+
+
+def _given(graph: onnx.GraphProto, node: onnx.NodeProto, known: dict[str, Known]) -> bool:
+    """Put what one of edgekit's nodes makes among the inputs, with its shape; False where that is not known yet."""
+    types = {name: item.dtype for name, item in known.items()}
+    made = made_by(node, types, {name: item.shape for name, item in known.items() if item.shape is not None})
+    if made is None:
+        return False
+    for name, (dtype, shape) in made.outputs.items():
+        graph.input.append(onnx.helper.make_tensor_value_info(name, dtype, shape))
+    graph.node.remove(node)
+    return True
 
 
 def _set(value: onnx.ValueInfoProto, sizes: tuple[int, ...]) -> None:

@@ -112,8 +112,13 @@ def fake_tensorrt(version: str) -> Any:
             told = SimpleNamespace(get_engine_information=lambda form: json.dumps(INSPECTED))
             return SimpleNamespace(create_engine_inspector=lambda: told)
 
+    def load_library(path: str) -> object:
+        asked["library"] = path
+        return None if "without" in path else object()
+
     return SimpleNamespace(
         __version__=version,
+        get_plugin_registry=lambda: SimpleNamespace(load_library=load_library),
         asked=asked,
         Builder=Builder,
         OnnxParser=OnnxParser,

@@ -7,24 +7,10 @@ import pytest
 onnx = pytest.importorskip("onnx")
 
 from edgekit.build import build  # noqa: E402
-from edgekit.build import flavour as flavours  # noqa: E402
 from edgekit.configs import BuildConfig  # noqa: E402
 from edgekit.errors import BuildError, TargetError  # noqa: E402
-from tests.build.fake_tensorrt import fake_tensorrt  # noqa: E402
 
 STRONGLY_TYPED = 2
-
-
-@pytest.fixture
-def with_tensorrt(monkeypatch):
-    """`with_tensorrt("10.3.0")` puts a stand-in of that version in the place of `tensorrt`."""
-
-    def install(version: str):
-        module = fake_tensorrt(version)
-        monkeypatch.setattr(flavours, "_import", lambda name: module if name == "tensorrt" else None)
-        return module.asked
-
-    return install
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from edgekit.build.package import PackageReport, package  # noqa: E402
 from edgekit.configs import BuildConfig  # noqa: E402
 from edgekit.errors import EdgekitError, ModelError, OutputError, ShapeError, TargetError, UsageError  # noqa: E402
 from edgekit.resources import resource  # noqa: E402
+from tests.check.recurrent_models import recurrent  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = '-it\'s $(touch pwned) `touch pwned`; "touch pwned" &.engine'
@@ -236,7 +237,7 @@ def test_the_account_names_every_file_with_its_digest(packed, small_onnx):
 def test_the_page_says_what_to_run_and_what_was_not_tried(packed):
     page = (packed.path / "README.txt").read_text()
     assert f"\n    {packed.command}\n" in page
-    for words in ("TensorRT 10.3", "JetPack 6.1", "not run on a Jetson", "doctor", "inspect", "edgekit plugins build"):
+    for words in ("TensorRT 10.3", "JetPack 6.1", "not run on a Jetson", "doctor", "inspect", "no layer that they would take"):
         assert words in page
     assert "@{" not in page
 
@@ -260,7 +261,7 @@ def test_markers_of_its_own_stay_with_a_requirement():
         "b; extra == 'rtx'",
         'c; extra == "build"',
     ]
-    assert list(needed(lines)) == ["a>=1; (os_name == 'x' or os_name == 'y')", "c"]
+    assert list(needed(lines, "build")) == ["a>=1; (os_name == 'x' or os_name == 'y')", "c"]
 
 
 def test_weights_beside_the_model_are_brought_in(small_onnx, tmp_path):
@@ -345,3 +346,57 @@ def test_sources_without_an_installation_cannot_list_their_needs(monkeypatch):
     monkeypatch.setattr(carried_module.metadata, "requires", requires)
     with pytest.raises(EdgekitError, match="pip install"):
         requirements()
+
+
+@pytest.fixture
+def recurrent_package(tmp_path: Path) -> Path:
+    """An LSTM in INT8 packed for an Orin, copied to "another machine"."""
+    made = recurrent(hidden=32)
+    onnx.save(made, tmp_path / "lstm.onnx")
+    config = BuildConfig("jetpack6", shape=("x:16x1x40", "lengths:1"))
+    folder = package(tmp_path / "lstm.onnx", tmp_path / "lstm.engine", config, ABSENT).path
+    return shutil.copytree(folder, tmp_path / "another machine" / folder.name)
+
+
+def test_kernels_are_compiled_first_where_they_help_and_nvcc_is(recurrent_package, small_onnx, tmp_path):
+    """Where there is none the engine is built all the same, and that is said."""
+    code, (*_, last) = calls(recurrent_package)
+    assert (code, last[3]) == (0, "build-engine")
+    (tmp_path / "tools" / "nvcc").write_text("#!/bin/sh\n")
+    (tmp_path / "tools" / "nvcc").chmod(0o755)
+    shutil.rmtree(tmp_path / "tools2", ignore_errors=True)
+    (tmp_path / "tools").rename(tmp_path / "tools2")
+    log = recurrent_package.parent / "calls"
+    log.unlink()
+    done = run(recurrent_package, PATH=f"{tmp_path / 'tools2'}:/usr/bin:/bin", CALLS=str(log))
+    words = [line.split("|")[1:-1] for line in log.read_text().splitlines()]
+    commands = [line[1:] for line in words if line[:2] == ["-m", "edgekit"]]
+    assert done.returncode == 0
+    assert commands[0] == ["edgekit", "plugins", "build", "--archs", "87"]
+    assert commands[1][1] == "build-engine"
+    assert "cmake" in (recurrent_package / "requirements.txt").read_text()
+    plain_package = package(small_onnx, tmp_path / "b.engine", BuildConfig("jetpack6"), ABSENT).path
+    assert "cmake" not in (plain_package / "requirements.txt").read_text()
+    assert "archs=''" in (plain_package / "build.sh").read_text()
+
+
+@pytest.mark.slow
+def test_its_kernels_compile_where_nvcc_is(recurrent_package, tmp_path):
+    """As README.txt says, from the package's own sources, for the SM of an Orin; then TensorRT is needed."""
+    from edgekit.plugins.toolkits import find_toolkit
+
+    try:
+        find_toolkit()
+    except TargetError as error:
+        pytest.skip(str(error))
+    lines = (recurrent_package / "README.txt").read_text().splitlines()
+    command = next(line.strip() for line in lines if "plugins build" in line)
+    assert command == "PYTHONPATH=. python3 -m edgekit plugins build --archs 87"
+    path = f"{Path(sys.executable).parent}:/usr/local/cuda/bin:/usr/bin:/bin"
+    environment = {"PATH": path, "HOME": str(tmp_path), "EDGEKIT_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(command, shell=True, cwd=recurrent_package, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "cache").glob("plugins-*/libedgekit_plugins.so"))
+    refused = run(recurrent_package)
+    assert refused.returncode == 6
+    assert "expected the Python module tensorrt to build for target jetpack6" in refused.stderr

@@ -19,6 +19,7 @@ from edgekit.errors import UsageError  # noqa: E402
 from tests.build.test_attention import model as attention  # noqa: E402
 from tests.build.test_attention import shapes_of  # noqa: E402
 from tests.check.recurrent_models import in_model  # noqa: E402
+from tests.quantize import qdq_cases as cases  # noqa: E402
 
 
 def chain(*operators: tuple[str, str], kind: int = T.FLOAT) -> onnx.ModelProto:
@@ -152,3 +153,8 @@ def test_the_page_has_every_node_and_escapes_its_name(tmp_path):
 def test_every_rule_has_a_source_and_every_outcome_a_place():
     assert all(rule.source for rule in node_rules().values())
     assert OUTCOMES[-1] == "refused"
+
+
+def test_quantized_products_count_as_such_before_there_is_an_engine(tmp_path):
+    report = checked(tmp_path, cases.conv(), CheckConfig("jetpack6"))
+    assert report.shares == {"int8": 1.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,13 @@ def test_half_precision_with_lengths_on_an_orin(tmp_path):
     """The first build of the emulator, whose launch plan is asked, takes half a minute."""
     report = checked(tmp_path, recurrent(half=True))
     (node,) = report.nodes
-    assert (node.outcome, node.precision, report.exit_code) == ("refused", "fp16", 6)
-    assert node.reason.startswith("the native importer refuses FP16 with lengths; EdgekitLSTM covers it")
-    assert "H = 256 takes 16 CTAs for eight rows of the batch on agx-orin-64" in node.reason
+    assert (node.outcome, node.precision, report.exit_code) == ("plugin", "fp16", 0)
+    assert node.reason.startswith("EdgekitLSTM covers it with FP16 weights: H = 256 takes 16 CTAs for eight rows")
+    assert node.reason.endswith("the native importer refuses FP16 with lengths")
+    without = checked(tmp_path, recurrent(half=True), replace(ORIN, plugins="off"))
+    (node,) = without.nodes
+    assert (node.outcome, node.precision, without.exit_code) == ("refused", "fp16", 6)
+    assert node.reason == "the native importer refuses FP16 with lengths"
     assert node.remedy == "keep it in FP32, as `edgekit quantize --precision fp16` does"
 
 
@@ -37,10 +42,11 @@ def test_half_precision_with_lengths_on_an_orin(tmp_path):
 def test_in_fp32_it_is_a_loop_and_the_rest_is_told_all_the_same(tmp_path):
     report = checked(tmp_path, recurrent())
     (node,) = report.nodes
-    assert (node.outcome, report.exit_code) == ("loop", 0)
+    assert (node.outcome, node.precision, report.exit_code) == ("plugin", "fp32", 0)
     for words in ("a loop of 16 steps", "in FP16 the importer refuses it, since it has lengths", "takes 16 CTAs"):
         assert words in node.reason
-    assert "4490" in node.source
+    (native,) = checked(tmp_path, recurrent(), replace(ORIN, plugins="off")).nodes
+    assert (native.outcome, "4490" in native.source) == ("loop", True)
 
 
 @pytest.mark.slow
@@ -50,7 +56,8 @@ def test_weights_that_do_not_fit_and_another_device(tmp_path):
         "EdgekitLSTM does not cover it on agx-orin-64: expected recurrent weights that fit on the chip" in large.reason
     )
     nano = CheckConfig("jetpack6", device="orin-nano-8", shape=SHAPES)
-    (small,) = checked(tmp_path, recurrent(hidden=128), nano).nodes
+    assert large.outcome == "loop"
+    (small,) = checked(tmp_path, recurrent(hidden=128, half=True), nano).nodes
     assert "H = 128 takes 1 CTA" in small.reason
 
 

@@ -58,6 +58,17 @@ case $target in
     desktop) has_tensorrt tensorrt "$python -m pip install tensorrt, in the package's folder" ;;
 esac
 
-# 4. The engine. The device that it was packed for is one of the packed target.
+# 4. Edgekit's kernels, where the model has recurrences and this machine nvcc. Without them TensorRT makes loops.
+archs=@{archs}
+if [ -n "$archs" ] && [ "$target" = @{target} ]; then
+    if PATH=$PATH:/usr/local/cuda/bin command -v nvcc >/dev/null; then
+        "$python" -m edgekit plugins build --archs "$archs" >&2 ||
+            echo "edgekit: warning: edgekit's kernels were not built; TensorRT makes loops of the recurrences" >&2
+    else
+        echo "edgekit: warning: no nvcc (sudo apt install cuda-toolkit): TensorRT makes loops of the recurrences" >&2
+    fi
+fi
+
+# 5. The engine. The device that it was packed for is one of the packed target.
 [ "$target" != @{target} ] || set -- @{device}"$@"
 exec "$python" -m edgekit build-engine @{arguments} "$@"
