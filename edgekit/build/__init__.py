@@ -25,7 +25,7 @@ from edgekit.build.proof import (
 )
 from edgekit.configs import BuildConfig
 from edgekit.errors import BuildError, first_line
-from edgekit.files import check_apart, written_aside
+from edgekit.files import check_apart, sha256_of, written_aside
 from edgekit.judge import plain_session
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.foreign import standard
@@ -60,7 +60,8 @@ __all__ = [
 class BuildReport(StageReport):
     """What was built, for whom, and the fused layers that it will run.
 
-    `shapes` has one text an input and profile, `name:min:opt:max`, the profiles one after the other.
+    `shapes` has one text an input and profile, `name:min:opt:max`, the profiles one after the other. `plugins` is the
+    library that the engine needs, None where it needs none.
     """
 
     source: Path
@@ -75,6 +76,8 @@ class BuildReport(StageReport):
     memory: Memory
     compute: Compute
     attention: AttentionCount
+    plugins: Path | None = None
+    plugins_sha256: str = ""
 
 
 def build(
@@ -114,6 +117,8 @@ def build(
         memory=made.memory,
         compute=accounts.compute,
         attention=accounts.attention,
+        plugins=made.plugins,
+        plugins_sha256=sha256_of(made.plugins) if made.plugins is not None else "",
     )
     report.write()
     return report

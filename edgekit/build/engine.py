@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -39,6 +40,7 @@ class Made:
     layers: tuple[Layer, ...] = ()
     memory: Memory = Memory()
     warnings: tuple[str, ...] = ()
+    plugins: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,15 @@ def make_engine(
     """
     job = _Job(load_flavour(target(config.target), config.compute_capability), profiles, config, progress)
     load_plugins(job.flavour, plugins)
+    path = plugins.path if plugins is not None else None
     reason = "" if job.flavour.imports_attention else NO_IMPORTER
     try:
-        return _without(reason, job, found)
+        return replace(_without(reason, job, found), plugins=path)
     except BuildError as error:
         if not no_kernel(error):
             raise
     found.model = onnx.load_model_from_string(found.serialized)
-    return _without("TensorRT found no kernel for one", job, found)
+    return replace(_without("TensorRT found no kernel for one", job, found), plugins=path)
 
 
 def _without(attention_because: str, job: _Job, found: OnnxFile) -> Made:

@@ -17,7 +17,7 @@ from edgekit.build.flavour import Flavour
 from edgekit.configs import BuildConfig
 from edgekit.errors import BuildError, EdgekitError, TargetError
 from edgekit.plugins.abi import Library
-from edgekit.plugins.building import find_library
+from edgekit.plugins.building import find_library, read_report
 from edgekit.plugins.coverage import Coverage, Place, Size, recurrent_coverage
 from edgekit.rewrite import PassResult
 from edgekit.rewrite.recurrent_node import RecurrentNode
@@ -53,6 +53,8 @@ def find_plugins(config: BuildConfig) -> tuple[Plugins | None, tuple[str, ...]]:
     named = find_library("plugins") if config.plugins == AUTO else Path(config.plugins)
     if named is None:
         return None, ("edgekit's kernels are not built and take no node; next: edgekit plugins build",)
+    if config.plugins == AUTO and not read_report(named).get("tensorrt"):
+        return None, (f"edgekit's kernels take no node: {named} was built without TensorRT's headers (TENSORRT_ROOT)",)
     library = Library(named)
     try:
         device = library.current_device()

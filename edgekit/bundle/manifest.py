@@ -31,12 +31,16 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class EngineEntry:
-    """One engine: the flavour and exact version of TensorRT that made it, and the GPUs that it is for."""
+    """One engine: the flavour and exact version of TensorRT that made it, and the GPUs that it is for.
+
+    `plugins` is the file of the plugin library that it needs, empty where it needs none.
+    """
 
     file: str
     flavour: str
     version: str
     compute_capabilities: tuple[str, ...]
+    plugins: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,8 +113,8 @@ class Manifest:
                 raise IntegrityError(f"expected plain file names in {MANIFEST}, found {name!r}")
             if not _DIGEST.fullmatch(entry.sha256) or entry.size < 0:
                 raise IntegrityError(f"expected a size and a SHA-256 for {name}, found {entry}")
-        named = [self.model.file, self.preprocess, self.postprocess, *(engine.file for engine in self.engines)]
-        for name in filter(None, named):
+        engines = (name for engine in self.engines for name in (engine.file, engine.plugins))
+        for name in filter(None, (self.model.file, self.preprocess, self.postprocess, *engines)):
             if name not in self.files:
                 raise IntegrityError(f"expected {name} among the files of {MANIFEST}, found none")
         for name, sizes in self.ranges.items():

@@ -8,8 +8,8 @@ from edgekit import __version__
 from edgekit.build import BuildReport
 from edgekit.bundle import Contents, EngineEntry, Manifest, ModelEntry, pack
 from edgekit.deploy.plan import Plan
-from edgekit.errors import RecipeError, ShapeError
-from edgekit.files import json_bytes
+from edgekit.errors import OutputError, RecipeError, ShapeError
+from edgekit.files import json_bytes, sha256_of
 from edgekit.judge import OPTIMIZATION
 from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx
 from edgekit.shapes import shape_ranges
@@ -31,6 +31,8 @@ def ship(out: Path, plan: Plan, stages: dict[str, Path], engine: BuildReport | N
     if engine:
         contents.copies[engine.path.name] = engine.path
         contents.copies["reports/build.json"] = Path(f"{engine.path}.json")
+        if engine.plugins is not None:
+            contents.copies[_plugins_file(engine)] = engine.plugins
     manifest = Manifest(
         edgekit=__version__,
         verdict=verdict,
@@ -75,7 +77,19 @@ def check_recipe(model: Path, plan: Plan) -> None:
 def _engine_entries(engine: BuildReport | None) -> tuple[EngineEntry, ...]:
     if engine is None:
         return ()
-    return (EngineEntry(engine.path.name, engine.flavour, engine.version, engine.compute_capabilities),)
+    capabilities = engine.compute_capabilities
+    return (EngineEntry(engine.path.name, engine.flavour, engine.version, capabilities, _plugins_file(engine)),)
+
+
+def _plugins_file(engine: BuildReport) -> str:
+    """What the library of the engine's plugins is called in the bundle; OutputError where it was changed since."""
+    if engine.plugins is None:
+        return ""
+    if sha256_of(engine.plugins) != engine.plugins_sha256:
+        raise OutputError(
+            f"expected the plugins that the engine was built with in {engine.plugins}, found others", "the same again"
+        )
+    return f"plugins/{engine.plugins.name}"
 
 
 def _dimension_ranges(inputs: tuple[TensorSpec, ...], ranges: tuple[ShapeRange, ...]) -> dict[str, tuple[int, ...]]:

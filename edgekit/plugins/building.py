@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit import __version__
-from edgekit.errors import BuildError, UsageError
+from edgekit.errors import BuildError, TargetError, UsageError
 from edgekit.files import folder_written_aside, json_bytes, written_aside
 from edgekit.plugins.toolkits import Toolkit, compiler_name, find_cmake, find_toolkit
 from edgekit.reports import report_file
@@ -29,6 +29,11 @@ SANITIZERS = ("thread", "address")
 DEFAULT_ARCHS = (75, 80, 86, 87, 89, 90, 110, 120)
 
 _SOURCES = ("CMakeLists.txt", "cmake", "include", "kernels", "logic", "emu")
+# These count too, where they are.
+_WRAPPERS = "trt"
+# Where TensorRT's headers are when TENSORRT_ROOT does not say: cmake/tensorrt.cmake looks there too.
+_TENSORRT = ("/usr/include/aarch64-linux-gnu", "/usr/include/x86_64-linux-gnu", "/usr/local/tensorrt/include")
+_VERSION = r"^#define (?:NV_TENSORRT|TRT)_{}(?:_ENTERPRISE)? (\d+)"
 _ERROR = re.compile(r"^CMake Error|\berror\b\s*[:A-Z]|undefined reference|multiple definition|^nvcc fatal", re.M)
 
 
@@ -48,7 +53,7 @@ class Workshop:
     def digest(self) -> str:
         """SHA-256 of the names and bytes of all sources, as hexadecimal digits."""
         digest = hashlib.sha256()
-        for file in sorted(file for name in _SOURCES for file in _files(self.sources / name)):
+        for file in sorted(file for name in (*_SOURCES, _WRAPPERS) for file in _files(self.sources / name)):
             digest.update(f"{file.relative_to(self.sources)}\0{file.stat().st_size}\0".encode())
             digest.update(file.read_bytes())
         return digest.hexdigest()
@@ -71,8 +76,9 @@ def build_plugins(
 ) -> Path:
     """Return libedgekit_plugins.so, built with nvcc when the cache lacks it; no GPU is needed.
 
-    `archs` are compute capabilities times ten, by default those of DEFAULT_ARCHS that nvcc knows. Raises TargetError
-    without nvcc or CMake, UsageError for an architecture that nvcc does not know, BuildError with the first error.
+    TensorRT can load it where TensorRT's headers were found: see `find_tensorrt`. `archs` are compute capabilities
+    times ten, by default those of DEFAULT_ARCHS that nvcc knows. Raises TargetError without nvcc or CMake, UsageError
+    for an architecture that nvcc does not know, BuildError with the first error.
     """
     toolkit = toolkit or find_toolkit()
     for arch in archs:
@@ -80,14 +86,46 @@ def build_plugins(
             known = "--archs with some of " + ",".join(map(str, toolkit.archs))
             raise UsageError(f"expected architectures that nvcc {toolkit.version} knows, found {arch}", known)
     wanted = sorted(set(archs)) or [arch for arch in DEFAULT_ARCHS if arch in toolkit.archs]
+    headers = find_tensorrt()
     options = {
         "EDGEKIT_EMULATOR": "OFF",
         "EDGEKIT_CUDA": "ON",
         "EDGEKIT_ARCHS": " ".join(map(str, wanted)),
         "CMAKE_CUDA_COMPILER": str(toolkit.nvcc),
+        **({"TENSORRT_ROOT": str(headers)} if headers else {}),
     }
-    facts = {"compiler": compiler_name(), "nvcc": toolkit.version, "archs": wanted, "ptx": wanted[-1]}
+    facts = {
+        "compiler": compiler_name(),
+        "nvcc": toolkit.version,
+        "archs": wanted,
+        "ptx": wanted[-1],
+        "tensorrt": tensorrt_version(headers) if headers else None,
+    }
     return _built("plugins", options, facts, workshop or Workshop())
+
+
+def find_tensorrt() -> Path | None:
+    """The folder of TensorRT's headers: in TENSORRT_ROOT or its include/, else where its packages put them; or None.
+
+    Raises TargetError for a TENSORRT_ROOT without them.
+    """
+    root = os.environ.get("TENSORRT_ROOT")
+    places = [Path(root, "include"), Path(root)] if root else [Path(place) for place in _TENSORRT]
+    found = next((place.resolve() for place in places if (place / "NvInferRuntime.h").is_file()), None)
+    if root and not found:
+        raise TargetError(f"expected TensorRT's headers in TENSORRT_ROOT, found no NvInferRuntime.h in {root}",
+                          "TENSORRT_ROOT=TENSORRT")  # fmt: skip
+    return found
+
+
+def tensorrt_version(headers: Path) -> str:
+    """The version that TensorRT's headers say, such as "10.3"; "unknown" when they do not."""
+    try:
+        text = (headers / "NvInferVersion.h").read_text()
+    except OSError:
+        return "unknown"
+    parts = [re.search(_VERSION.format(part), text, re.MULTILINE) for part in ("MAJOR", "MINOR")]
+    return ".".join(part[1] for part in parts if part) or "unknown"
 
 
 def find_library(kind: str, workshop: Workshop | None = None) -> Path | None:

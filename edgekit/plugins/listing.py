@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.plugins.building import LIBRARIES, Workshop, find_library, read_report
+from edgekit.plugins.operators import FLOAT, INT, OPERATORS, PLUGIN_VERSION, TEXT, Operator
 from edgekit.plugins.toolkits import find_cuobjdump
+
+_FIELDS = {INT: "INT32", FLOAT: "FLOAT32", TEXT: "CHAR"}
 
 
 @dataclass(frozen=True)
 class LibraryFacts:
     """A library: its operators, and for a GPU the architectures whose code is in it, with who says so.
 
-    `version` is that of the C ABI. `ran_on_gpu` stays False until something of it has run on one.
+    `version` is that of the C ABI, `tensorrt` the TensorRT whose plugins it has, empty without any. `ran_on_gpu` stays
+    False until something of it has run on one.
     """
 
     kind: str
@@ -26,11 +30,18 @@ class LibraryFacts:
     archs: tuple[str, ...]
     archs_from: str
     ran_on_gpu: bool
+    tensorrt: str = ""
 
     def __str__(self) -> str:
         code = f"for {' '.join(self.archs)} ({self.archs_from})" if self.archs else "for the CPU"
         ran = "ran on a GPU" if self.ran_on_gpu else "not run on a GPU"
-        return f"{self.kind}: {', '.join(self.ops)}; {code}; ABI {self.version}; {ran}\n  {self.path}"
+        lines = [f"{self.kind}: {', '.join(self.ops)}; {code}; ABI {self.version}; {ran}", f"  {self.path}"]
+        if self.tensorrt:
+            lines.append(f"  plugins for TensorRT {self.tensorrt}: trtexec --onnx=MODEL --staticPlugins={self.path}")
+            lines += [f"    {operator_line(operator)}" for operator in OPERATORS.values()]
+        elif self.kind == "plugins":
+            lines.append("  without plugins for TensorRT: its headers were not found (TENSORRT_ROOT)")
+        return "\n".join(lines)
 
 
 def list_libraries(workshop: Workshop | None = None) -> list[LibraryFacts]:
@@ -52,8 +63,16 @@ def library_facts(kind: str, path: Path, workshop: Workshop) -> LibraryFacts:
     declared = re.findall(r"\bek_(\w+)_launch\(", header)
     ops = tuple(name for name in declared if hasattr(handle, f"ek_{name}_launch"))
     archs, archs_from = code_of(path) if kind == "plugins" else ((), "")
-    ran = bool(read_report(path).get("ran_on_gpu"))
-    return LibraryFacts(kind, path, int(handle.ek_version()), ops, archs, archs_from, ran)
+    report = read_report(path)
+    tensorrt = str(report.get("tensorrt") or "of an unknown version") if hasattr(handle, "getCreators") else ""
+    ran = bool(report.get("ran_on_gpu"))
+    return LibraryFacts(kind, path, int(handle.ek_version()), ops, archs, archs_from, ran, tensorrt)
+
+
+def operator_line(operator: Operator) -> str:
+    """A plugin as its creator gives it: its name and version, inputs, and the fields with their types."""
+    fields = ", ".join(f"{name} {_FIELDS[kind]}" for name, kind in operator.attributes.items())
+    return f"{operator.name} {PLUGIN_VERSION} ({', '.join(operator.inputs)}); {fields}"
 
 
 def code_of(path: Path) -> tuple[tuple[str, ...], str]:

@@ -2,8 +2,9 @@
 
 Domain and plugin namespace are `edgekit`; every node says `plugin_version` "1" and `plugin_namespace` "edgekit" too,
 since TensorRT 10.3's parser does not read the domain. All inputs are always there: one that is absent is a constant of
-no elements, shape [0]. Shapes: T steps, N batch, D directions, H hidden, G gates (4, 3, 1), h heads of q and h_kv of k
-and v, S_q queries, S_kv new keys, P past keys, D_k and D_v sizes of a head.
+no elements, shape [0]. All outputs are named, read or not: onnx-tensorrt wants as many as the plugin has. Shapes: T
+steps, N batch, D directions, H hidden, G gates (4, 3, 1), h heads of q and h_kv of k and v, S_q queries, S_kv new keys,
+P past keys, D_k and D_v sizes of a head.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ INT, FLOAT, TEXT = "int", "float", "text"
 
 @dataclass(frozen=True)
 class Operator:
-    """`inputs` and `outputs` in their order; the last `optional_outputs` may be left out, from the end.
+    """`inputs` and `outputs` in their order, all of which a node names.
 
     `attributes` has the type of each, INT, FLOAT or TEXT: in TensorRT a plugin field of INT32, FLOAT32 or CHAR.
     """
@@ -26,7 +27,6 @@ class Operator:
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    optional_outputs: int
     attributes: Mapping[str, str]
 
 
@@ -42,7 +42,6 @@ OPERATORS = {
             "EdgekitLSTM",
             ("xproj", "r", "r_scale", "lengths", "h0", "c0"),
             ("y", "h_n", "c_n"),
-            2,
             _RECURRENT,
         ),
         Operator(
@@ -50,7 +49,6 @@ OPERATORS = {
             "EdgekitGRU",
             ("xproj", "r", "r_scale", "lengths", "h0", "rb_h"),
             ("y", "h_n"),
-            1,
             {**_RECURRENT, "linear_before_reset": INT},
         ),
         Operator(
@@ -58,7 +56,6 @@ OPERATORS = {
             "EdgekitRNN",
             ("xproj", "r", "r_scale", "lengths", "h0"),
             ("y", "h_n"),
-            1,
             {**_RECURRENT, "activation": TEXT},
         ),
         Operator(
@@ -66,11 +63,11 @@ OPERATORS = {
             # broadcasts to [N,h,S_q,P + S_kv]; key_lengths [N] INT32; past_k [N,h_kv,P,D_k], past_v [N,h_kv,P,D_v].
             # at_end: 1 counts a query's position from key_lengths. Windows: -1 for none. in_place: 1 for a cache of
             # fixed capacity in past_k and past_v, to which new keys and values are appended behind past_length [1]
-            # INT32, and which present_k and present_v alias. o [N,h,S_q,D_v]; present_* where there is a cache.
+            # INT32, and which present_k and present_v alias. o [N,h,S_q,D_v]; present_* are of shape [0] without a
+            # cache.
             "EdgekitAttention",
             ("q", "k", "v", "bias", "key_lengths", "past_k", "past_v", "past_length"),
             ("o", "present_k", "present_v"),
-            2,
             {
                 "scale": FLOAT,
                 "causal": INT,

@@ -63,13 +63,14 @@ def _attention(shapes: Mapping[str, Shape], kinds: Mapping[str, int]) -> tuple[S
     batch, heads, rows, size = shapes["q"]
     _, kv_heads, keys, _ = shapes["k"]
     value_size = shapes["v"][3]
-    past = shapes["past_k"][2] if len(shapes["past_k"]) == 4 else 0
+    has_cache = len(shapes["past_k"]) == 4
+    past = shapes["past_k"][2] if has_cache else 0
     in_place = math.prod(shapes["past_length"]) > 0
     total = past if in_place else past + keys
     kind = kinds["q"]
     sizes: Sizes = {
         "o": (kind, (batch, heads, rows, value_size)),
-        "present_k": (kind, (batch, kv_heads, total, size)),
-        "present_v": (kind, (batch, kv_heads, total, value_size)),
+        "present_k": (kind, (batch, kv_heads, total, size) if has_cache else (0,)),
+        "present_v": (kind, (batch, kv_heads, total, value_size) if has_cache else (0,)),
     }
     return sizes, batch * heads * rows * total * (size + value_size), kind

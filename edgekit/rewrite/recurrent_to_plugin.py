@@ -4,7 +4,8 @@
    [T,N,D,GH], and EdgekitLSTM, EdgekitGRU or EdgekitRNN with the node's name. No size is written into them but D and
    GH, which weights have anyway: T and N stay open.
 2. Of a GRU the candidate's Rb stays out of the sum and is `rb_h`, with linear_before_reset as without.
-3. What the node made keeps its name; outputs that it does not have are not made. With layout 1 (batch first) there are
+3. What the node made keeps its name; outputs that it does not have get names that no one reads, since a plugin has
+   them all. With layout 1 (batch first) there are
    Transposes around it. In FP16 the product is of FP16 and Casts lead to the FP32 of xproj, of the states and of y.
 4. Weights are constants: initializers here or around, Constant nodes, or computed from those. INT8 with a scale a row
    goes into the operator as it is stored, with `r_scale`; of W it stays behind a DequantizeLinear, turned for the
@@ -188,14 +189,12 @@ class _Writer:
 
     def _operator(self, item: RecurrentNode, operator: Operator, inputs: list[str]) -> None:
         """Edgekit's node, and behind it what its outputs need to be those of ONNX's."""
-        wanted = list(item.node.output)
-        while not wanted[-1]:
-            wanted.pop()
+        wanted = [*item.node.output, "", "", ""][: len(operator.outputs)]
         direct = item.dtype == _FLOAT and not _batch_first(item)
         prefix = self._prefix
         outputs = [
             name if direct and name else self._names(f"{prefix}_{called}")
-            for name, called in zip(wanted, operator.outputs, strict=False)
+            for name, called in zip(wanted, operator.outputs, strict=True)
         ]
         node = onnx.helper.make_node(operator.name, inputs, outputs, item.node.name, domain=DOMAIN, **_fields(item))
         self._nodes.append(node)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.bundle import Manifest, VerifiedBundle, read_manifest, verify
+from edgekit.bundle import VerifiedBundle, read_manifest, verify
 from edgekit.errors import IntegrityError, SessionError, ShapeError, nearest
 from edgekit.runtime.backend import Array, Backend
 from edgekit.runtime.choice import Choice, choose
@@ -68,8 +68,9 @@ class Session:
         manifest = read_manifest(Path(bundle))
         choice = choose(manifest, backend)
         engine_or_model = choice.engine.file if choice.engine else manifest.model.file
-        verified = verify(Path(bundle), keep={engine_or_model, manifest.preprocess, manifest.postprocess})
-        return cls(verified, choice, _load(verified.manifest, choice, verified.contents[engine_or_model]))
+        plugins = choice.engine.plugins if choice.engine else ""
+        verified = verify(Path(bundle), keep={engine_or_model, plugins, manifest.preprocess, manifest.postprocess})
+        return cls(verified, choice, _load(verified, choice, engine_or_model))
 
     def __enter__(self) -> Session:
         return self
@@ -195,8 +196,9 @@ class Session:
         self._mine().bind(bound, {name: spec.at(self._dims) for name, spec in self.outputs.items()})
 
 
-def _load(manifest: Manifest, choice: Choice, data: bytes) -> Backend:
+def _load(verified: VerifiedBundle, choice: Choice, engine_or_model: str) -> Backend:
     """Import the one backend that is needed, and no other."""
+    manifest, data = verified.manifest, verified.contents[engine_or_model]
     specs = (*manifest.inputs, *manifest.outputs)
     if choice.engine is None:
         from edgekit.runtime.ort import OrtBackend
@@ -204,4 +206,5 @@ def _load(manifest: Manifest, choice: Choice, data: bytes) -> Backend:
         return OrtBackend(data, manifest.model.optimization, specs)
     from edgekit.runtime.trt import TensorRTBackend
 
-    return TensorRTBackend(data, choice.engine.flavour, specs)
+    plugins = verified.contents.get(choice.engine.plugins, b"")
+    return TensorRTBackend(data, choice.engine.flavour, specs, plugins)

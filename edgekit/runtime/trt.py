@@ -6,7 +6,9 @@ Written for a GPU and not yet run on one: see the limits in the README. `import`
 from __future__ import annotations
 
 import importlib
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from edgekit.errors import SessionError, TargetError
@@ -16,14 +18,16 @@ from edgekit.specs import TensorSpec
 
 
 class TensorRTBackend:
-    """Runs a verified engine; `flavour` is `tensorrt` or `tensorrt_rtx`."""
+    """Runs a verified engine; `flavour` is `tensorrt` or `tensorrt_rtx`, `plugins` the verified bytes of the library
+    whose plugins it needs, if any."""
 
-    def __init__(self, engine: bytes, flavour: str, specs: tuple[TensorSpec, ...]) -> None:
+    def __init__(self, engine: bytes, flavour: str, specs: tuple[TensorSpec, ...], plugins: bytes = b"") -> None:
         self.name = "rtx" if flavour == "tensorrt_rtx" else "trt"
         self._trt = _import(flavour)
         self._memory = CudaMemory()
         self.device = self._memory.device
         self._dtypes = {spec.name: spec.dtype for spec in specs}
+        load_plugins(self._trt, plugins)
         runtime = self._trt.Runtime(self._trt.Logger(self._trt.Logger.ERROR))
         # An engine may carry host code; nothing of ours needs it, so nothing may bring it.
         runtime.engine_host_code_allowed = False
@@ -82,6 +86,22 @@ class TensorRTBackend:
         del self._engine
         self._host, self._device_buffers = {}, {}
         self._memory.close()
+
+
+def load_plugins(trt: Any, library: bytes) -> None:
+    """Make TensorRT know the plugins of a library: the bytes that were verified, from a file that no one else sees.
+
+    Raises TargetError where it does not load.
+    """
+    if not library:
+        return
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:  # of this user alone; a loaded library outlives it
+        path = Path(folder, "plugins.so")
+        path.write_bytes(library)
+        if trt.get_plugin_registry().load_library(str(path)) is None:
+            raise TargetError(
+                f"expected TensorRT {trt.__version__} to load the bundle's plugins, which it did not", "--backend ort"
+            )
 
 
 def _import(flavour: str) -> Any:

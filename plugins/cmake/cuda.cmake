@@ -45,4 +45,9 @@ target_include_directories(edgekit_plugins PRIVATE ${includes})
 target_compile_options(edgekit_plugins PRIVATE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra>
   $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo;-Xcompiler=-Wall,-Wextra>)
-limit_exports(edgekit_plugins)
+if(EDGEKIT_TENSORRT_INCLUDE)
+  add_wrappers(edgekit_plugins)
+  target_include_directories(edgekit_plugins SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  set(found_by_tensorrt getCreators setLoggerFinder)
+endif()
+limit_exports(edgekit_plugins ek_* ${found_by_tensorrt})

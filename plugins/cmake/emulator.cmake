@@ -43,7 +43,7 @@ if(EDGEKIT_EMULATOR)
   endforeach()
   add_library(edgekit_emu SHARED ${wrappers} ${logic})
   target_link_libraries(edgekit_emu PRIVATE emulator)
-  limit_exports(edgekit_emu)
+  limit_exports(edgekit_emu ek_*)
 endif()
 
 if(EDGEKIT_PROGRAM)

@@ -237,7 +237,14 @@ def test_the_account_names_every_file_with_its_digest(packed, small_onnx):
 def test_the_page_says_what_to_run_and_what_was_not_tried(packed):
     page = (packed.path / "README.txt").read_text()
     assert f"\n    {packed.command}\n" in page
-    for words in ("TensorRT 10.3", "JetPack 6.1", "not run on a Jetson", "doctor", "inspect", "no layer that they would take"):
+    for words in (
+        "TensorRT 10.3",
+        "JetPack 6.1",
+        "not run on a Jetson",
+        "doctor",
+        "inspect",
+        "no layer that they would take",
+    ):
         assert words in page
     assert "@{" not in page
 

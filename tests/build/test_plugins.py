@@ -11,6 +11,7 @@ onnx = pytest.importorskip("onnx")
 from edgekit.build import build, plugins  # noqa: E402
 from edgekit.configs import BuildConfig  # noqa: E402
 from edgekit.errors import BuildError, TargetError  # noqa: E402
+from edgekit.files import sha256_of  # noqa: E402
 from edgekit.plugins.abi import Library  # noqa: E402
 from edgekit.plugins.coverage import library_for_plans  # noqa: E402
 from tests.check.recurrent_models import recurrent  # noqa: E402
@@ -24,6 +25,7 @@ def orin(monkeypatch) -> Path:
     """A machine with a library of edgekit's kernels and the GPU of an AGX Orin, as far as launch plans can tell."""
     library = library_for_plans()
     monkeypatch.setattr(plugins, "find_library", lambda kind: library.path)
+    monkeypatch.setattr(plugins, "read_report", lambda path: {"tensorrt": "10.3"})
     monkeypatch.setattr(Library, "current_device", lambda self: self.device(87, 16))
     return library.path
 
@@ -46,6 +48,7 @@ def test_a_recurrence_is_taken_and_the_library_loaded_first(tmp_path, orin, with
     # The multiply-adds are those of the LSTM: 16 steps, 1024 gates, of 40 inputs and 256 states.
     assert report.compute.total_macs == 16 * 1024 * (40 + 256)
     assert report.compute.shares == {"fp16": 1.0}
+    assert (report.plugins, report.plugins_sha256) == (orin, sha256_of(orin))
 
 
 def test_off_takes_none(tmp_path, orin, with_tensorrt):
@@ -67,6 +70,14 @@ def test_without_a_library_it_is_said_where_it_would_help(tmp_path, small_onnx, 
     assert any("edgekit plugins build" in line for line in built(tmp_path, recurrent()).warnings)
     report = build(small_onnx, tmp_path / "b.engine", BuildConfig("jetpack6"))
     assert not any("edgekit plugins build" in line for line in report.warnings)
+
+
+def test_a_library_built_without_tensorrts_headers_takes_none(tmp_path, orin, monkeypatch, with_tensorrt):
+    monkeypatch.setattr(plugins, "read_report", lambda path: {"tensorrt": None})
+    asked = with_tensorrt("10.3.0")
+    report = built(tmp_path, recurrent())
+    assert parsed(asked) == [("", "LSTM")]
+    assert any("built without TensorRT's headers" in line for line in report.warnings)
 
 
 def test_a_library_without_plugins_in_it_is_an_error(tmp_path, orin, with_tensorrt):

@@ -186,6 +186,15 @@ SPECS = st.builds(
 def test_a_manifest_survives_its_own_json(text, ranges, specs):
     files = {"model.onnx": FileEntry(3, "0" * 64)}
     model = ModelEntry("model.onnx", text, text, "fp16", "all")
-    engines = (EngineEntry("model.onnx", text, text, ("8.6", text)),)
+    engines = (EngineEntry("model.onnx", text, text, ("8.6", text), "model.onnx"),)
     made = Manifest("1", text, model, "", "model.onnx", specs, specs, ranges, engines, files)
     assert Manifest.parse(made.dump()) == made
+
+
+def test_an_engine_whose_plugins_are_not_in_the_bundle_is_refused():
+    files = {"model.onnx": FileEntry(3, "0" * 64)}
+    model = ModelEntry("model.onnx", "", "", "fp16", "all")
+    engines = (EngineEntry("model.onnx", "tensorrt", "10.3.0", ("8.7",), "plugins/kernels.so"),)
+    made = Manifest("1", "PASS", model, "", "", (), (), {}, engines, files)
+    with pytest.raises(IntegrityError, match=r"expected plugins/kernels\.so among the files"):
+        Manifest.parse(made.dump())

@@ -77,7 +77,8 @@ def _recurrent_run(name: str, run: RunRecurrent) -> type[OpRun]:
             assert state is None or state.shape == (directions, batch, hidden)
         outputs = tuple(output.astype(np.float32) for output in run(op))
         assert outputs[0].shape == (steps, directions, batch, hidden)
-        return outputs[: len(self.output)]
+        assert len(self.output) == len(OPERATORS[name].outputs)
+        return outputs
 
     return type(name, (OpRun,), {"op_domain": DOMAIN, "_run": _run})
 
@@ -96,8 +97,10 @@ def _attention_run(run: RunAttention) -> type[OpRun]:
         for name in ("causal", "at_end"):
             more[name] = bool(more[name])
         op = Attention(**given, **{**more, "scale": float(more["scale"]), "softcap": float(more["softcap"])})
-        outputs = [output.astype(q.dtype) for output in run(op, cache) if output is not None]
-        return tuple(outputs[: len(self.output)])
+        found = run(op, cache)
+        outputs = [np.zeros(0, q.dtype) if output is None else output.astype(q.dtype) for output in found]
+        assert len(self.output) == len(OPERATORS["EdgekitAttention"].outputs)
+        return tuple(outputs)
 
     return type("EdgekitAttention", (OpRun,), {"op_domain": DOMAIN, "_run": _run})
 
