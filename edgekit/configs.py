@@ -34,11 +34,13 @@ class Config:
     def __post_init__(self) -> None:
         for item in fields(self):
             value, choices = getattr(self, item.name), item.metadata["choices"]
+            flag = "--" + item.name.replace("_", "-")
             if choices and value is not None and value not in choices:
-                raise UsageError(f"{item.name}: expected one of {', '.join(choices)}, found {value!r}")
+                raise UsageError(f"{flag}: expected one of {', '.join(choices)}, found {value!r}", f"{flag} with one")
             least = item.metadata["least"]
             if type(value) in (int, float) and not least <= value <= _LARGEST:
-                raise UsageError(f"{item.name}: expected {least:g} or more, up to {_LARGEST:g}, found {value:g}")
+                bounds = f"{least:g} or more, up to {_LARGEST:g}"
+                raise UsageError(f"{flag}: expected {bounds}, found {value:g}", f"{flag} with such a number")
 
 
 @dataclass(frozen=True)

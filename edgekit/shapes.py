@@ -37,7 +37,9 @@ def profiles(inputs: tuple[TensorSpec, ...], asked: tuple[str, ...], known: Any)
     for text in asked:
         found = ShapeRange.parse(text, names)
         if found.name not in names:
-            raise ShapeError(f"--shape {text}: no input {found.name!r}; {nearest(found.name, names)}")
+            raise ShapeError(
+                f"--shape {text}: no input {found.name!r}; {nearest(found.name, names)}", "--shape NAME:SHAPE"
+            )
         given.setdefault(found.name, []).append(found)
     columns = {spec.name: [_fitting(spec, item) for item in given.get(spec.name, ())] for spec in inputs}
     count = max((len(column) for column in columns.values()), default=1) or 1
@@ -69,11 +71,14 @@ def _fitting(spec: TensorSpec, found: ShapeRange) -> ShapeRange:
     for shape in (found.min, found.opt, found.max):
         if len(shape) != len(spec.shape):
             raise ShapeError(
-                f"--shape {found}: expected {len(spec.shape)} axes for {spec.name}: {spec}, found {len(shape)}"
+                f"--shape {found}: expected {len(spec.shape)} axes for {spec.name}: {spec}, found {len(shape)}",
+                "--shape with as many",
             )
         for axis, (want, got) in enumerate(zip(spec.shape, shape, strict=True)):
             if isinstance(want, int) and want != got:
-                raise ShapeError(f"--shape {found}: axis {axis} of {spec.name} is fixed at {want}, found {got}")
+                raise ShapeError(
+                    f"--shape {found}: axis {axis} of {spec.name} is fixed at {want}, found {got}", f"{want} there"
+                )
     return found
 
 

@@ -58,7 +58,7 @@ class ShapeRange:
     def __post_init__(self) -> None:
         same_rank = len(self.min) == len(self.opt) == len(self.max)
         if not same_rank or not all(1 <= a <= b <= c for a, b, c in zip(self.min, self.opt, self.max, strict=False)):
-            raise ShapeError(f"expected 1 <= min <= opt <= max on every axis, found {self}")
+            raise ShapeError(f"expected 1 <= min <= opt <= max on every axis, found {self}", "--shape name:min:opt:max")
 
     @classmethod
     def parse(cls, text: str, inputs: Iterable[str] = ()) -> ShapeRange:

@@ -6,14 +6,19 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import onnx
-
 from edgekit.build.asking import Refusal, refused_nodes
 from edgekit.build.engine import Made, make_engine
 from edgekit.build.flavour import load_flavour
 from edgekit.build.layers import Layer, Memory
 from edgekit.build.memory import check_memory
-from edgekit.build.plugins import coverage_of, find_plugins, is_half, with_plugins
+from edgekit.build.plugins import (
+    attention_candidates,
+    coverage_of,
+    find_plugins,
+    is_half,
+    why_not_attention,
+    would_help,
+)
 from edgekit.build.proof import (
     Accounts,
     AttentionCount,
@@ -24,14 +29,12 @@ from edgekit.build.proof import (
     parse_required,
 )
 from edgekit.configs import BuildConfig
-from edgekit.errors import BuildError, first_line
+from edgekit.errors import BuildError, TargetError, first_line
 from edgekit.files import check_apart, sha256_of, written_aside
 from edgekit.judge import plain_session
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.foreign import standard
-from edgekit.rewrite.names import graphs_of
 from edgekit.rewrite.reading import OnnxFile, graph_inputs, metadata, read_onnx_file
-from edgekit.rewrite.recurrent_node import KINDS
 from edgekit.shapes import Profile, profiles
 from edgekit.targets import device, target
 
@@ -41,6 +44,7 @@ __all__ = [
     "Layer",
     "Refusal",
     "account",
+    "attention_candidates",
     "build",
     "check_buildable",
     "check_required",
@@ -53,6 +57,7 @@ __all__ = [
     "refused_nodes",
     "resolved",
     "trial",
+    "why_not_attention",
 ]
 
 
@@ -155,12 +160,19 @@ def check_requirements(config: BuildConfig) -> None:
 def resolved(config: BuildConfig) -> BuildConfig:
     """With the compute capability of `config.device`, where the target builds for named ones and none was given.
 
-    Raises TargetError for a device that is none of the target's.
+    Raises TargetError for a device that is none of the target's, or not of a compute capability that was given.
     """
+    config = replace(config, compute_capability=tuple(dict.fromkeys(config.compute_capability)))
     if not config.device:
         return config
     kind, board = target(config.target), device(config.device)
     board.check_target(kind)
+    if config.compute_capability and board.compute_capability not in config.compute_capability:
+        raise TargetError(
+            f"expected a compute capability of {board.name}, {board.compute_capability}, "
+            f"found {', '.join(config.compute_capability)}",
+            "leave --compute-capability out",
+        )
     if kind.flavour != "tensorrt_rtx" or config.compute_capability:
         return config
     return replace(config, compute_capability=(board.compute_capability,))
@@ -190,18 +202,10 @@ def _made(
     else:
         notes = check_memory(len(found.serialized))
         plugins, unused = find_plugins(config)
-        done = with_plugins(found.model, asked[0], plugins)
-        if done.modified:
-            found = OnnxFile(done.model, done.model.SerializeToString())
-        made = make_engine(found, asked, config, progress, plugins if done.modified else None)
-        made = replace(made, warnings=(*notes, *_useful(unused, found.model), *done.notes, *made.warnings))
+        unused = unused if unused and would_help(found.model) else ()
+        made = make_engine(found, asked, config, progress, plugins)
+        made = replace(made, warnings=(*notes, *unused, *made.warnings))
     return made, account(made.model or found.model, asked[0], made.layers)
-
-
-def _useful(notes: tuple[str, ...], model: onnx.ModelProto) -> tuple[str, ...]:
-    """Kernels that are not built matter to a model with a recurrence."""
-    found = any(node.op_type in KINDS for graph in graphs_of(model.graph) for node in graph.node)
-    return notes if found else ()
 
 
 def _made_for_cpu(source: Path, found: OnnxFile) -> Made:
@@ -211,5 +215,7 @@ def _made_for_cpu(source: Path, found: OnnxFile) -> Made:
     try:
         plain_session(found.serialized)
     except Exception as error:
-        raise BuildError(f"onnxruntime refuses {source}: {first_line(error)}") from error
+        raise BuildError(
+            f"onnxruntime refuses {source}: {first_line(error)}", "write it in operators that onnxruntime has"
+        ) from error
     return Made(memoryview(found.serialized), onnxruntime.__version__)

@@ -10,6 +10,7 @@ from edgekit.build.engine import NO_IMPORTER, make_builder
 from edgekit.build.flavour import load_flavour
 from edgekit.build.watching import Watcher
 from edgekit.configs import BuildConfig
+from edgekit.quiet import native_stderr_aside
 from edgekit.reports import no_progress
 from edgekit.rewrite.reading import OnnxFile
 from edgekit.targets import target
@@ -39,7 +40,8 @@ def refused_nodes(found: OnnxFile, config: BuildConfig) -> tuple[Refusal, ...]:
         # A name of its own: the parser does not keep its network alive.
         network = flavour.create_network(builder)
         parser = flavour.trt.OnnxParser(network, watcher.logger)
-        parser.supports_model_v2(model)
+        with native_stderr_aside():
+            parser.supports_model_v2(model)
         errors = [parser.get_error(at) for at in range(parser.num_errors)]
         return tuple(
             Refusal(error.node_name(), error.node_operator(), " ".join(error.desc().split())[:300]) for error in errors

@@ -12,12 +12,13 @@ import onnx
 from edgekit.build.attention import for_importer, no_kernel
 from edgekit.build.flavour import Flavour, load_flavour
 from edgekit.build.layers import Layer, Memory, inspected_layers
-from edgekit.build.plugins import Plugins, load_plugins
+from edgekit.build.plugins import Plugins, load_plugins, with_plugins
 from edgekit.build.timing_cache import load_timing_cache, save_timing_cache
 from edgekit.build.watching import Watcher
 from edgekit.configs import BuildConfig
 from edgekit.device import find_gpus
 from edgekit.errors import BuildError
+from edgekit.quiet import native_stderr_aside
 from edgekit.reports import Progress
 from edgekit.rewrite.bare import without_weights
 from edgekit.rewrite.reading import OnnxFile
@@ -49,6 +50,7 @@ class _Job:
     profiles: tuple[Profile, ...]
     config: BuildConfig
     progress: Progress
+    plugins: Plugins | None
 
 
 def make_engine(
@@ -63,17 +65,16 @@ def make_engine(
     `found.model` is consumed. Raises BuildError where TensorRT refuses the model, TargetError where this machine cannot
     build for the target.
     """
-    job = _Job(load_flavour(target(config.target), config.compute_capability), profiles, config, progress)
-    load_plugins(job.flavour, plugins)
-    path = plugins.path if plugins is not None else None
-    reason = "" if job.flavour.imports_attention else NO_IMPORTER
+    flavour = load_flavour(target(config.target), config.compute_capability)
+    job = _Job(flavour, profiles, config, progress, plugins)
+    reason = "" if flavour.imports_attention else NO_IMPORTER
     try:
-        return replace(_without(reason, job, found), plugins=path)
+        return _without(reason, job, found)
     except BuildError as error:
         if not no_kernel(error):
             raise
     found.model = onnx.load_model_from_string(found.serialized)
-    return replace(_without("TensorRT found no kernel for one", job, found), plugins=path)
+    return _without("TensorRT found no kernel for one", job, found)
 
 
 def _without(attention_because: str, job: _Job, found: OnnxFile) -> Made:
@@ -84,17 +85,24 @@ def _without(attention_because: str, job: _Job, found: OnnxFile) -> Made:
     lock, forever.
     """
     rewritten = for_importer(found.model, attention_because)
-    serialized = rewritten.model.SerializeToString() if rewritten.modified else found.serialized
-    notes = rewritten.notes
+    # After it: what it takes apart is recognised as products, and its reasons need shapes that plugins hide.
+    plugged = with_plugins(rewritten.model, job.profiles[0], job.plugins)
+    modified = rewritten.modified or plugged.modified
+    serialized = plugged.model.SerializeToString() if modified else found.serialized
+    library = job.plugins if plugged.modified else None
+    load_plugins(job.flavour, library)
+    notes = (*rewritten.notes, *plugged.notes)
     # From here on only the nodes are asked for; the weights are in `serialized`, and soon in TensorRT.
-    found.model = without_weights(rewritten.model)
-    del rewritten
+    found.model = without_weights(plugged.model)
+    del rewritten, plugged
     try:
-        made = _built(job, serialized, found.model)
+        with native_stderr_aside():
+            made = _built(job, serialized, found.model)
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)
         raise
-    return replace(made, model=found.model, warnings=(*notes, *made.warnings))
+    path = library.path if library is not None else None
+    return replace(made, model=found.model, plugins=path, warnings=(*notes, *made.warnings))
 
 
 def _built(job: _Job, model: bytes, nodes: onnx.ModelProto) -> Made:
@@ -135,9 +143,8 @@ def _unbuilt(flavour: Flavour, watcher: Watcher, nodes: onnx.ModelProto) -> Buil
     said = watcher.reason()
     node = blamed(nodes, said)
     what = f"node {node.name!r} ({node.op_type})" if node is not None else "the model"
-    return BuildError(
-        f"{flavour.name} {flavour.version} could not build {what}: {said}", remedy(node) if node is not None else ""
-    )
+    helps = remedy(node) if node is not None else "edgekit check with the same options says what each node becomes"
+    return BuildError(f"{flavour.name} {flavour.version} could not build {what}: {said}", helps)
 
 
 def _add_profile(builder: Any, settings: Any, profile: Profile, watcher: Watcher) -> None:
@@ -179,7 +186,7 @@ def _parse(parser: Any, model: bytes) -> None:
         return
     found = parser.get_error(0) if parser.num_errors else None
     if found is None:
-        raise BuildError("TensorRT's ONNX parser refused the model and gave no reason")
+        raise BuildError("TensorRT's ONNX parser refused the model and gave no reason", "edgekit check")
     op_type = found.node_operator()
     node = f"node {found.node_name()!r} ({op_type})" if op_type else "the model"
     raise BuildError(

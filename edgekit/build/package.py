@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from edgekit import __version__
-from edgekit.build import check_requirements, model_profiles, resolved
+from edgekit.build import account, check_required, check_requirements, model_profiles, read_for, resolved
 from edgekit.build.carried import licence, own_sources, requirements, runs_from_a_package
 from edgekit.build.flavour import AbsentTensorRT
+from edgekit.build.plugins import would_help
 from edgekit.build.text import size_text
 from edgekit.configs import BuildConfig
 from edgekit.errors import OutputError
@@ -21,16 +22,14 @@ from edgekit.files import check_apart, folder_written_aside, json_bytes
 from edgekit.recipe import recipe_of
 from edgekit.reports import StageReport, Stopwatch, peak_rss_mib, plain
 from edgekit.resources import resource
-from edgekit.rewrite.names import graphs_of
 from edgekit.rewrite.reading import OnnxFile, metadata, read_onnx_file
-from edgekit.rewrite.recurrent_node import KINDS
 from edgekit.targets import device, target
 
 _TEMPLATES = Path(__file__).with_name("package_files")
 _MARKER = "package.json"
 _ENDING = ".package"
-_KERNELS = """The model has recurrent layers, of which TensorRT makes loops. build.sh compiles edgekit's kernels for
-them with JetPack's nvcc, once, before it builds the engine:
+_KERNELS = """The model has layers of which TensorRT makes loops, or attention for which it has no kernel. build.sh
+compiles edgekit's kernels for them with JetPack's nvcc, once, before it builds the engine:
 
     PYTHONPATH=. python3 -m edgekit plugins build --archs {archs}
 
@@ -69,9 +68,7 @@ class _Job:
     def archs(self) -> str:
         """The architectures to compile edgekit's kernels for, `87`; empty where the model or the target has no use."""
         kind = target(self.config.target)
-        graphs = graphs_of(self.found.model.graph)
-        useful = any(node.op_type in KINDS for graph in graphs for node in graph.node)
-        if not useful or kind.plugins in ("", "none") or self.config.plugins == "off":
+        if kind.plugins in ("", "none") or self.config.plugins == "off" or not would_help(self.found.model):
             return ""
         return ",".join(capability.replace(".", "") for capability in kind.compute_capabilities)
 
@@ -85,8 +82,9 @@ def package(source: Path, out: Path, config: BuildConfig, absent: AbsentTensorRT
     """Write `<out>.package/`: the model, edgekit's own sources and `build.sh`, which builds `out` on the device.
 
     The same model and options give the same bytes. Raises what `build` raises before it needs TensorRT: ModelError,
-    ShapeError, UsageError, TargetError (options or a device that the target has not) and OutputError; then nothing is
-    written. On a device, from the sources of a package, it raises `absent` itself: a package is not packed again.
+    BuildError for what no TensorRT takes, ShapeError, UsageError, TargetError (options or a device that the target has
+    not) and OutputError; then nothing is written. On a device, from the sources of a package, it raises `absent`
+    itself: a package is not packed again.
     """
     if runs_from_a_package():
         raise absent
@@ -94,6 +92,7 @@ def package(source: Path, out: Path, config: BuildConfig, absent: AbsentTensorRT
     check_requirements(resolved(config))
     check_apart(source, out)
     folder = _folder(out)
+    _check_proof(source, resolved(config))
     found = read_onnx_file(source)
     shapes = tuple(str(item) for profile in model_profiles(found, config) for item in profile)
     options, warnings = _carried_options(config)
@@ -117,6 +116,13 @@ def package(source: Path, out: Path, config: BuildConfig, absent: AbsentTensorRT
         command=_command(out),
         reason=absent.problem,
     )
+
+
+def _check_proof(source: Path, config: BuildConfig) -> None:
+    """Raise BuildError for what no TensorRT takes, and for a precision that the types of the model cannot reach."""
+    found, _ = read_for(source, config)
+    if config.require_precision:
+        check_required(config.require_precision, account(found.model, model_profiles(found, config)[0], ()))
 
 
 def _folder(out: Path) -> Path:

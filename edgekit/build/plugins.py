@@ -1,12 +1,13 @@
 """Edgekit's own kernels in an engine: which nodes they take, with which library, and why the others stay.
 
 `--plugins auto` takes a recurrence wherever the launch plan says that its weights fit on the GPU, since TensorRT would
-make a loop of it, and an attention that TensorRT's importer would not take as one node. `off` takes none; a library's
-path takes what `auto` does, with that library.
+make a loop of it, and an attention with a cache, key lengths, a window, a softcap or values of another size than keys,
+for which TensorRT has no kernel. `off` takes none; a library's path takes what `auto` does, with that library.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,23 @@ from edgekit.configs import BuildConfig
 from edgekit.errors import BuildError, EdgekitError, TargetError
 from edgekit.plugins.abi import Library
 from edgekit.plugins.building import find_library, read_report
-from edgekit.plugins.coverage import Coverage, Place, Size, recurrent_coverage
+from edgekit.plugins.coverage import AttentionSize, Coverage, Place, Size, attention_reason, recurrent_coverage
 from edgekit.rewrite import PassResult
-from edgekit.rewrite.recurrent_node import RecurrentNode
+from edgekit.rewrite.attention_to_plugin import Candidate, attention_to_plugin
+from edgekit.rewrite.bare import without_weights
+from edgekit.rewrite.names import graphs_of
+from edgekit.rewrite.recurrent_node import KINDS, RecurrentNode
 from edgekit.rewrite.recurrent_to_plugin import FP16, KEEP, recurrent_to_plugin
-from edgekit.rewrite.shapes_at import shapes_at
+from edgekit.rewrite.shapes_at import Known, shapes_at
 from edgekit.shapes import Profile
 from edgekit.targets import target
 
 AUTO, OFF = "auto", "off"
+_TYPES: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "fp32",
+    onnx.TensorProto.FLOAT16: "fp16",
+    onnx.TensorProto.BFLOAT16: "bf16",
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,9 @@ def with_plugins(model: onnx.ModelProto, profile: Profile, plugins: Plugins | No
         return PassResult(model, False)
     known = shapes_at(model, {item.name: item.max for item in profile})
     weights = FP16 if is_half(model) else KEEP
-    return recurrent_to_plugin(model, lambda item: why_not_recurrent(item, plugins.place, weights), weights, known)
+    first = recurrent_to_plugin(model, lambda item: why_not_recurrent(item, plugins.place, weights), weights, known)
+    then = attention_to_plugin(first.model, lambda item: why_not_attention(item, plugins.place), known)
+    return PassResult(then.model, first.modified or then.modified, (*first.notes, *then.notes))
 
 
 def is_half(model: onnx.ModelProto) -> bool:
@@ -87,6 +98,48 @@ def why_not_recurrent(item: RecurrentNode, place: Place, weights: str = KEEP) ->
     if item.uncovered:
         return item.uncovered
     return "its number of hidden units is not known" if not item.hidden else coverage_of(item, place, weights).reason
+
+
+def would_help(model: onnx.ModelProto) -> bool:
+    """Whether the kernels would take something of a model, as far as its form tells."""
+    if any(node.op_type in KINDS for graph in graphs_of(model.graph) for node in graph.node):
+        return True
+    return any(not why_not_attention(item, None) for item in attention_candidates(model, {}))
+
+
+def attention_candidates(model: onnx.ModelProto, known: Mapping[str, Known]) -> tuple[Candidate, ...]:
+    """The attentions that edgekit's operator computes; the model stays as it is."""
+    found: list[Candidate] = []
+
+    def noted(item: Candidate) -> str:
+        found.append(item)
+        return "only asked"
+
+    attention_to_plugin(without_weights(model), noted, known)
+    return tuple(found)
+
+
+def why_not_attention(item: Candidate, place: Place | None) -> str:
+    """Why an attention stays with TensorRT; empty where edgekit's kernel takes it. Without a place its size is not
+    judged, only its form."""
+    if not (item.has_cache or item.has_rest or item.value_size != item.head_size):
+        return "TensorRT computes it itself"
+    if place is None:
+        return ""
+    size = AttentionSize(
+        dtype=_TYPES.get(item.dtype, "another type"),
+        batch=1,
+        heads=item.heads,
+        kv_heads=item.kv_heads,
+        queries=max(item.queries, 1),
+        keys=max(item.queries, 1) if item.has_cache else max(item.keys, 1),
+        past=max(item.keys - item.queries, 1) if item.has_cache else 0,
+        head_size=item.head_size,
+        value_size=item.value_size,
+        causal=item.causal,
+        has_cache=item.has_cache,
+    )
+    return attention_reason(size, place)
 
 
 def coverage_of(item: RecurrentNode, place: Place, weights: str = KEEP) -> Coverage:

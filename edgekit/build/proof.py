@@ -36,6 +36,8 @@ _PRECISIONS: dict[int, str] = {
 }
 _REQUIRED = re.compile(r"([a-z0-9]+(?:\+[a-z0-9]+)*)=([0-9.]+)")
 _MOST_NAMED = 8
+# INT4 and FP4 weights are multiplied in another precision.
+_COMPUTED = tuple(name for name in NUMBERS if name not in ("int4", "fp4"))
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,10 @@ def parse_required(text: str) -> tuple[tuple[str, ...], float]:
         share = float(found[2]) if found else -1.0
     except ValueError:
         share = -1.0
-    if not names or not set(names) <= set(NUMBERS) or not 0 < share <= 1:
+    if not names or not set(names) <= set(_COMPUTED) or not 0 < share <= 1:
         raise UsageError(
             f"expected a precision and a share, found {text!r}",
-            f"--require-precision fp16=0.9, with one of {', '.join(NUMBERS)}, or several joined by +",
+            f"--require-precision fp16=0.9, with one of {', '.join(_COMPUTED)}, or several joined by +",
         )
     return names, share
 
@@ -138,14 +140,16 @@ def check_required(required: tuple[str, ...], accounts: Accounts) -> None:
         share = sum(shares.get(name, 0.0) for name in names)
         others = [(item, precision) for item, precision in accounts.work if precision not in names]
         unknown = [item for item, _ in others if item.macs is None]
-        if share >= least and not unknown:
+        unsized_only = not accounts.compute.total_macs and accounts.work
+        if (share >= least or unsized_only) and not unknown:
             continue
         total = max(accounts.compute.total_macs, 1)
         others.sort(key=lambda pair: -(pair[0].macs or 0))
         told = [f"{item.node} ({precision}, {_part(item, total)})" for item, precision in others]
         more = f" and {len(told) - _MOST_NAMED} more" if len(told) > _MOST_NAMED else ""
         listed = f"not so {', '.join(told[:_MOST_NAMED])}{more}" if told else "nothing that multiplies was found"
+        wanted = "+".join(names)
         raise BuildError(
-            f"expected {least:.0%} of the multiply-adds in {'+'.join(names)}, found {share:.1%}; {listed}",
-            f"edgekit quantize IN.onnx OUT.onnx --precision {'+'.join(names)}, then build that",
+            f"expected {least:.0%} of the multiply-adds in {wanted}, found {share:.1%}; {listed}",
+            f"the FP32 model through edgekit quantize --precision {wanted}" if names != ("fp32",) else "the FP32 model",
         )

@@ -53,6 +53,13 @@ def _make_logger(trt: Any, watcher: Watcher) -> Any:
             trt.ILogger.__init__(self)
 
         def log(self, level: Any, message: str) -> None:
+            # Ctrl-C may arrive here too; an exception must not cross into C++.
+            try:
+                self.keep(level, message)
+            except KeyboardInterrupt:
+                watcher.interrupted = True
+
+        def keep(self, level: Any, message: str) -> None:
             if level in (severity.VERBOSE, severity.INFO):
                 watcher.told(message)
             elif level in (severity.ERROR, severity.INTERNAL_ERROR):

@@ -14,6 +14,7 @@ from typing import Any
 
 from edgekit.build import (
     account,
+    attention_candidates,
     check_buildable,
     check_requirements,
     is_half,
@@ -22,15 +23,16 @@ from edgekit.build import (
     resolved,
 )
 from edgekit.check.asked import Asked, Before, ask, unproved
-from edgekit.check.attention import attention_verdicts
+from edgekit.check.attention import attention_verdicts, with_kernels
 from edgekit.check.findings import Finding, finding_of, refusal_finding
 from edgekit.check.page import check_page
-from edgekit.check.recurrent import judge_recurrent, native_verdict
+from edgekit.check.recurrent import judge_recurrent, native_verdict, place_of
 from edgekit.check.text import lines
 from edgekit.check.told import tell
 from edgekit.check.verdict import NodeVerdict
 from edgekit.configs import BuildConfig, CheckConfig
 from edgekit.errors import BuildError, TargetError
+from edgekit.files import check_apart
 from edgekit.pages import write_page
 from edgekit.quantize.legal import ERROR, breaches, is_quantized
 from edgekit.reports import Progress, no_progress, plain
@@ -154,6 +156,9 @@ def _judged(
     board = device(config.device) if config.device else None
     weights = "" if config.plugins == "off" else "fp16" if is_half(found.model) else "keep"
     told = told | {name: judge_recurrent(item, kind, board, weights) for name, item in recurrent.items()}
+    if weights and kind.plugins not in ("", "none"):
+        candidates = attention_candidates(found.model, known)
+        told = told | with_kernels(told, candidates, place_of(board) if candidates and board else None)
     nodes = tell(replace(before, told=told), kind, board)
     # A strongly typed network computes as the ONNX says: that much is known without an engine.
     accounts = account(found.model, subject.profile, ())
@@ -200,5 +205,6 @@ def _report(
 
 
 def write_check_page(report: CheckReport, out: Path) -> None:
-    """Write the verdicts as one HTML page that needs no network. Raises OutputError."""
+    """Write the verdicts as one HTML page that needs no network. Raises OutputError, also where that is the model."""
+    check_apart(report.path, out)
     write_page(out, check_page(report))

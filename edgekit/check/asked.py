@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from edgekit.build import Accounts, Layer, check_required, layer_of_nodes, refused_nodes, trial
-from edgekit.check.verdict import PRECISIONS, NodeVerdict, verdict
+from edgekit.check.verdict import PRECISIONS, NodeVerdict, verdict, walk
 from edgekit.configs import BuildConfig
 from edgekit.errors import BuildError
 from edgekit.reports import Progress
@@ -48,20 +48,21 @@ def ask(source: Path, found: OnnxFile, before: Before, config: BuildConfig, prog
         return _refused(OnnxFile(model, found.serialized), before, config, error)
     layers = accounts.layers
     places = layer_of_nodes(layers)
-    nodes = tuple(_built(node, before, layers, places.get(node.name)) for node in before.nodes)
+    nodes = tuple(_built(path, node, before, layers, places.get(node.name)) for path, node in walk(before.nodes))
     return Asked(nodes, accounts, made.warnings, unproved(config, accounts))
 
 
-def _built(node: onnx.NodeProto, before: Before, layers: tuple[Layer, ...], at: int | None) -> NodeVerdict:
-    told = before.told.get(node.name)
+def _built(path: str, node: onnx.NodeProto, before: Before, layers: tuple[Layer, ...], at: int | None) -> NodeVerdict:
+    name = path + node.name
+    told = before.told.get(name)
     if told is not None and told.outcome in ("decomposed", "loop"):
         return replace(told, precision=told.precision or precision_of(node, before.known))
     if at is None:
-        reason = "" if layers else "this target has no layers to look at"
-        return verdict(node.name, node.op_type, "folded" if layers else "parses", "layers", reason)
+        reason = ""
+        return verdict(name, node.op_type, "folded" if layers else "parses", "layers", reason)
     layer = layers[at]
     outcome = "fuses" if len(set(layer.nodes)) > 1 else "kernel"
-    made = verdict(node.name, node.op_type, outcome, "layers", "", layer.computes or layer.dtype)
+    made = verdict(name, node.op_type, outcome, "layers", "", layer.computes or layer.dtype)
     if told is not None and told.reason:
         made = replace(made, reason=told.reason, remedy=told.remedy, rule=told.rule, source=told.source)
     return replace(made, layer=layer.name)
@@ -81,21 +82,21 @@ def _refused(found: OnnxFile, before: Before, config: BuildConfig, error: BuildE
     refusals = refused_nodes(found, config) if config.target != "cpu" else ()
     reasons = {item.node: item.reason for item in refusals}
     nodes = []
-    for node in before.nodes:
+    for path, node in walk(before.nodes):
+        name = path + node.name
         precision = precision_of(node, before.known)
-        told = before.told.get(node.name)
+        told = before.told.get(name)
         if node.name in reasons:
             reason = told.reason if told is not None and told.refused else reasons[node.name]
-            made = verdict(node.name, node.op_type, "refused", "parser", reason, precision)
+            made = verdict(name, node.op_type, "refused", "parser", reason, precision)
             helps = told.remedy if told is not None and told.refused else remedy_for(node.op_type)
             nodes.append(replace(made, remedy=helps))
         elif told is not None and told.outcome in ("decomposed", "loop"):
             nodes.append(told)
         else:
             reason = "the parser takes it; nothing was built" if refusals else "nothing was built"
-            nodes.append(
-                verdict(node.name, node.op_type, "parses" if refusals else "unknown", "parser", reason, precision)
-            )
+            made = verdict(name, node.op_type, "parses" if refusals else "unknown", "parser", reason, precision)
+            nodes.append(replace(made, remedy=""))
     return Asked(tuple(nodes), None, (), error.problem)
 
 

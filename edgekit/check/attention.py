@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import onnx
 
+from edgekit.build import why_not_attention
 from edgekit.build.attention import why_decomposed
 from edgekit.check.verdict import PRECISIONS, NodeVerdict, node_rules, verdict
+from edgekit.plugins.coverage import Place
 from edgekit.rewrite.attention_blocks import attention_blocks
 from edgekit.rewrite.attention_node import AttentionNode, attention_nodes
+from edgekit.rewrite.attention_to_plugin import NODE, Candidate
 from edgekit.targets import Target
 
-_NOT_YET = "build-engine does not put edgekit's kernels into engines yet"
+STEPS = "the device needs `edgekit plugins build` first, and its TensorRT headers"
 
 
 def attention_verdicts(model: onnx.ModelProto, target: Target) -> dict[str, NodeVerdict]:
@@ -47,7 +51,29 @@ def _of_node(item: AttentionNode, target: Target) -> NodeVerdict:
 def _kernel(target: Target) -> str:
     if target.plugins == "none":
         return ", since this target takes no plugins"
-    return f": EdgekitAttention is needed to keep it in place ({_NOT_YET})"
+    return ""
+
+
+def with_kernels(
+    told: dict[str, NodeVerdict], candidates: Iterable[Candidate], place: Place | None
+) -> dict[str, NodeVerdict]:
+    """The verdicts on attentions that edgekit's kernel takes; without a `place` only words on what would say so."""
+    found = {}
+    for item in candidates:
+        if why_not_attention(item, place):
+            continue
+        native = told.get(item.name)
+        op = "Attention" if item.form == NODE else "Softmax"
+        words = [f"EdgekitAttention covers it{', with its cache' if item.has_cache else ''}"]
+        words.append(STEPS if place is not None else "--device says whether it fits")
+        reason = native.reason if native is not None else ""
+        precision = PRECISIONS.get(item.dtype, "")
+        if place is not None:
+            words += [f"without it: {reason}"] if reason else []
+            found[item.name] = verdict(item.name, op, "plugin", "plugin", "; ".join(words), precision)
+        elif native is not None:
+            found[item.name] = replace(native, reason="; ".join(filter(None, (reason, *words))))
+    return found
 
 
 def _readers_of_a_cache(model: onnx.ModelProto) -> set[str]:

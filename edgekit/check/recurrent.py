@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgekit.build import coverage_of
+from edgekit.check.attention import STEPS
 from edgekit.check.verdict import PRECISIONS, NodeVerdict, verdict
 from edgekit.errors import EdgekitError
 from edgekit.plugins.coverage import Place, library_for_plans
@@ -12,7 +13,6 @@ from edgekit.rewrite.recurrent_node import RecurrentNode
 from edgekit.targets import Device, Target
 
 _HALF = ("fp16", "bf16")
-_STEPS = "the device needs `edgekit plugins build` first, and its TensorRT headers"
 
 
 def judge_recurrent(item: RecurrentNode, target: Target, device: Device | None, weights: str) -> NodeVerdict:
@@ -30,7 +30,8 @@ def judge_recurrent(item: RecurrentNode, target: Target, device: Device | None, 
     if not covers:
         return replace(native, reason="; ".join([*words, said]))
     name, op = item.path + item.node.name, item.node.op_type
-    return verdict(name, op, "plugin", "plugin", "; ".join([said, *words]), _computes(item, weights))
+    reason = f"{said}; without it: {'; '.join(words)}"
+    return verdict(name, op, "plugin", "plugin", reason, _computes(item, weights))
 
 
 def native_verdict(item: RecurrentNode) -> NodeVerdict:
@@ -45,6 +46,17 @@ def native_verdict(item: RecurrentNode) -> NodeVerdict:
         return verdict(node, op, "refused", "recurrent-form", item.uncovered, precision)
     steps = f"a loop of {item.steps} steps" if item.steps else "a loop over its steps"
     return verdict(node, op, "loop", "loop", f"TensorRT makes {steps} of it", precision)
+
+
+def place_of(device: Device) -> Place | None:
+    """Where edgekit's kernels would run; None where no library can be built here to ask its plans."""
+    if device.multiprocessors is None:
+        return None
+    try:
+        library = library_for_plans()
+    except EdgekitError:
+        return None
+    return Place(library, int(device.compute_capability.replace(".", "")), device.multiprocessors)
 
 
 def _computes(item: RecurrentNode, weights: str) -> str:
@@ -62,16 +74,15 @@ def _kernel(item: RecurrentNode, device: Device | None, weights: str) -> tuple[b
         return False, f"{name}: the number of hidden units is not known"
     if device is None or device.multiprocessors is None:
         return False, f"{name} covers its form; --device says whether its weights fit"
-    try:
-        place = Place(library_for_plans(), int(device.compute_capability.replace(".", "")), device.multiprocessors)
-        found = coverage_of(item, place, weights)
-    except EdgekitError as error:
-        return False, f"{name}: no launch plan could be asked, {error.problem}"
+    place = place_of(device)
+    if place is None:
+        return False, f"{name}: no launch plan could be asked; edgekit plugins build --emulator says why"
+    found = coverage_of(item, place, weights)
     if found.reason:
         return False, f"{name} does not cover it on {device.name}: {found.reason}"
     kind = "INT8" if item.int8 else _computes(item, weights).upper()
     ctas = "1 CTA" if found.blocks == 1 else f"{found.blocks} CTAs"
     return True, (
         f"{name} covers it with {kind} weights: H = {item.hidden} takes {ctas} for eight rows of the batch "
-        f"on {device.name}; {_STEPS}"
+        f"on {device.name}; {STEPS}"
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import onnx
 
 from edgekit.check.asked import Before, precision_of
-from edgekit.check.verdict import NodeVerdict, verdict
+from edgekit.check.verdict import NodeVerdict, verdict, walk
 from edgekit.targets import Device, Target, imported, precision_support, restriction
 
 _ONNX = ("", "ai.onnx")
@@ -17,21 +17,11 @@ _NUMBERS = ("fp32", "fp16", "bf16", "int8", "fp8", "int4")
 
 def tell(before: Before, target: Target, device: Device | None) -> tuple[NodeVerdict, ...]:
     """A verdict a node, those inside of If, Loop and Scan too, with the place in front of their names."""
-    return tuple(_tell(before.nodes, "", before, target, device))
-
-
-def _tell(
-    nodes: tuple[onnx.NodeProto, ...], path: str, before: Before, target: Target, device: Device | None
-) -> Iterator[NodeVerdict]:
-    for node in nodes:
-        name = path + node.name
-        told = before.told.get(name)
-        yield told if told is not None else _by_operator(replace_name(node, name), before.known, target, device)
-        for item in node.attribute:
-            graphs = [item.g] if item.type == onnx.AttributeProto.GRAPH else list(item.graphs)
-            for at, inner in enumerate(graphs):
-                where = f"{path}{node.op_type}.{item.name}" + (f"[{at}]/" if at else "/")
-                yield from _tell(tuple(inner.node), where, before, target, device)
+    return tuple(
+        before.told.get(path + node.name)
+        or _by_operator(replace_name(node, path + node.name), before.known, target, device)
+        for path, node in walk(before.nodes)
+    )
 
 
 def replace_name(node: onnx.NodeProto, name: str) -> onnx.NodeProto:

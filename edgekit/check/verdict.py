@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,3 +82,14 @@ def verdict(node: str, op: str, outcome: str, rule: str, reason: str = "", preci
     """A verdict with the remedy and the source of a rule."""
     said = node_rules()[rule]
     return NodeVerdict(node, op, outcome, precision, reason, said.remedy, rule, said.source)
+
+
+def walk(nodes: Iterable[onnx.NodeProto], path: str = "") -> Iterator[tuple[str, onnx.NodeProto]]:
+    """All nodes, those inside of If, Loop and Scan too, each with the place that it stands in: `If.then_branch/`."""
+    for node in nodes:
+        yield path, node
+        for item in node.attribute:
+            graphs = [item.g] if item.type == onnx.AttributeProto.GRAPH else list(item.graphs)
+            for at, inner in enumerate(graphs):
+                where = f"{path}{node.op_type}.{item.name}" + (f"[{at}]/" if at else "/")
+                yield from walk(inner.node, where)

@@ -19,7 +19,8 @@ from edgekit.configs import CheckConfig
 def command(source: Path, config: CheckConfig, output: Output) -> int:
     """Say, node by node, what the target would do with a model: fuse, loop over, take apart or refuse it, and why.
 
-    Exits 0 when build-engine would succeed on that target, also where an error costs speed, and 6 when it is refused.
+    Exits 0 when build-engine would succeed on that target, also where an error costs speed or
+    accuracy, and 6 when it is refused.
     """
     from edgekit.check import check, lines, write_check_page
 

@@ -13,6 +13,8 @@ _PROBLEMS: dict[str, type[abi.LSTM] | type[abi.GRU] | type[abi.RNN]] = {
     "GRU": abi.GRU,
     "RNN": abi.RNN,
 }
+# An address for what a plan only asks to be there.
+_SOMEWHERE = 16
 WEIGHTS = {"fp32": abi.FLOAT32, "fp16": abi.FLOAT16, "int8": abi.INT8}
 
 
@@ -79,3 +81,58 @@ def recurrent_coverage(size: Size, place: Place) -> Coverage:
     except EdgekitError as error:
         return Coverage(True, error.problem)
     return Coverage(True, "", plan.blocks_per_group, plan.groups)
+
+
+@dataclass(frozen=True)
+class AttentionSize:
+    """An attention: `dtype` is fp32, fp16 or bf16; N batch, S_q `queries`, S_kv new `keys`, P `past` ones, which only
+    matter where it `has_cache`."""
+
+    dtype: str
+    batch: int
+    heads: int
+    kv_heads: int
+    queries: int
+    keys: int
+    past: int
+    head_size: int
+    value_size: int
+    causal: bool
+    has_cache: bool
+
+
+_TYPES = {"fp32": abi.FLOAT32, "fp16": abi.FLOAT16, "bf16": abi.BFLOAT16}
+
+
+def attention_reason(size: AttentionSize, place: Place) -> str:
+    """Why edgekit's kernel does not run it there, or had better not; empty where it does. Raises nothing.
+
+    The launch plan expects TensorRT's own fused attention to be faster for a long prompt without a cache; that is an
+    expectation, not a measurement.
+    """
+    if size.dtype not in _TYPES:
+        return f"edgekit's kernel has no {size.dtype}"
+    problem = abi.Attention(
+        batch=size.batch,
+        heads=size.heads,
+        kv_heads=size.kv_heads,
+        queries=size.queries,
+        keys=size.keys,
+        past=size.past,
+        head_size=size.head_size,
+        value_size=size.value_size,
+        type=_TYPES[size.dtype],
+        causal=size.causal,
+        window_left=-1,
+        window_right=-1,
+        scale=1.0,
+        present_k=_SOMEWHERE if size.has_cache else None,
+        present_v=_SOMEWHERE if size.has_cache else None,
+        past_k=_SOMEWHERE if size.past else None,
+        past_v=_SOMEWHERE if size.past else None,
+    )
+    try:
+        tiling = place.library.plan(problem, place.library.device(place.sm, place.multiprocessors))
+    except EdgekitError as error:
+        return error.problem
+    return "TensorRT's own fused attention is expected to be faster" if tiling.tensorrt_is_better else ""

@@ -68,8 +68,6 @@ def with_zeros(
         return second, scoring
     if scoring.causal:  # a query sees itself: there is no such row
         return where, scoring
-    if not scoring.masks or not scoring.masks[-1].keeps:
-        return second, scoring
     *adds, last = scoring.masks
     if not adds:
         return where, replace(scoring, masks=(replace(last, lowest=-INFINITY),))

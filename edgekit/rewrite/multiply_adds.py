@@ -6,17 +6,20 @@ Formulas are those of the ONNX operator specification. Shapes: N batch, C channe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx
 
+from edgekit.rewrite.names import subgraphs
 from edgekit.rewrite.operator_shapes import is_ours, made_by
 from edgekit.rewrite.shapes_at import Known
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _ONNX = ("", "ai.onnx")
+_NUMBERS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+Formula: TypeAlias = Callable[[onnx.NodeProto, list[Any], list[Any]], int]
 
 
 @dataclass(frozen=True)
@@ -31,24 +34,43 @@ class Work:
 
 
 def multiply_adds(model: onnx.ModelProto, known: Mapping[str, Known]) -> tuple[Work, ...]:
-    """The work of every node of the main graph that multiplies matrices or convolves, in the order of the nodes."""
-    found = []
+    """The work of every node that multiplies matrices or convolves, in the order of the nodes.
+
+    Of nodes inside of If, Loop and Scan the sizes are not known, and their types only where their weights tell.
+    """
     makers = {name: node for node in model.graph.node for name in node.output}
+    found = []
     for node in model.graph.node:
         if is_ours(node):
             found.append(_ours(node, known))
-            continue
-        formula = _FORMULAS.get(node.op_type) if node.domain in _ONNX else None
-        if formula is None:
-            continue
-        shapes = [_shape(known, name) for name in node.input]
-        made = [_shape(known, name) for name in node.output]
-        try:
-            macs = formula(node, shapes, made)
-        except (TypeError, IndexError):  # a shape that is not known, or not of the rank that the operator has
-            macs = None
-        found.append(Work(node.name, node.op_type, _operand_type(node, known, makers), macs))
+        elif _formula(node) is not None:
+            found.append(Work(node.name, node.op_type, _operand_type(node, known, makers), _macs(node, known)))
+        found += [item for inner in subgraphs(node) for item in _inside(inner, known)]
     return tuple(found)
+
+
+def _inside(graph: onnx.GraphProto, known: Mapping[str, Known]) -> Iterator[Work]:
+    around = {**known, **{tensor.name: Known(tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer}}
+    for node in graph.node:
+        if _formula(node) is not None:
+            types = (around[name].dtype for name in node.input if name in around and around[name].dtype in _NUMBERS)
+            yield Work(node.name, node.op_type, next(types, 0), None)
+        for inner in subgraphs(node):
+            yield from _inside(inner, around)
+
+
+def _formula(node: onnx.NodeProto) -> Formula | None:
+    return _FORMULAS.get(node.op_type) if node.domain in _ONNX else None
+
+
+def _macs(node: onnx.NodeProto, known: Mapping[str, Known]) -> int | None:
+    formula = _FORMULAS[node.op_type]
+    shapes = [_shape(known, name) for name in node.input]
+    made = [_shape(known, name) for name in node.output]
+    try:
+        return formula(node, shapes, made)
+    except (TypeError, IndexError):  # a shape that is not known, or not of the rank that the operator has
+        return None
 
 
 def _operand_type(node: onnx.NodeProto, known: Mapping[str, Known], makers: Mapping[str, onnx.NodeProto]) -> int:
@@ -111,7 +133,7 @@ def _attention(node: onnx.NodeProto, inputs: list[Any], outputs: list[Any]) -> i
     return int(batch * rows * (key[1] + past) * (wide + heads * value[2] // kv_heads))
 
 
-_FORMULAS: dict[str, Callable[[onnx.NodeProto, list[Any], list[Any]], int]] = {
+_FORMULAS: dict[str, Formula] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "MatMul": _matmul,

@@ -58,6 +58,6 @@ def device(name: str) -> Device:
     """Look a device up by name. Raises TargetError, which names the nearest, for one that is not in devices.toml."""
     known = device_names()
     if name not in known:
-        raise TargetError(f"expected a device, found {name!r}; {nearest(name, known)}")
+        raise TargetError(f"expected a device, found {name!r}; {nearest(name, known)}", "--device with one of those")
     found: Device = with_sources(Device, "devices.toml", name)
     return found

@@ -14,6 +14,8 @@ from edgekit.errors import BuildError, TargetError  # noqa: E402
 from edgekit.files import sha256_of  # noqa: E402
 from edgekit.plugins.abi import Library  # noqa: E402
 from edgekit.plugins.coverage import library_for_plans  # noqa: E402
+from tests.build.test_attention import model as attention  # noqa: E402
+from tests.build.test_attention import shapes_of  # noqa: E402
 from tests.check.recurrent_models import recurrent  # noqa: E402
 
 pytestmark = pytest.mark.slow  # the emulator is built once, in half a minute
@@ -49,6 +51,20 @@ def test_a_recurrence_is_taken_and_the_library_loaded_first(tmp_path, orin, with
     assert report.compute.total_macs == 16 * 1024 * (40 + 256)
     assert report.compute.shares == {"fp16": 1.0}
     assert (report.plugins, report.plugins_sha256) == (orin, sha256_of(orin))
+
+
+def test_an_attention_with_a_cache_is_taken_and_a_plain_one_is_not(tmp_path, orin, with_tensorrt):
+    """Of the plain one TensorRT 10.3 gets the products and the softmax: it fuses them itself."""
+    asked = with_tensorrt("10.3.0")
+    for form, taken in (({"past": True}, True), ({}, False)):
+        proto = attention(**form)
+        onnx.save(proto, tmp_path / "a.onnx")
+        report = build(tmp_path / "a.onnx", tmp_path / "a.engine", BuildConfig("jetpack6", shape=shapes_of(proto)))
+        assert (("edgekit", "EdgekitAttention") in parsed(asked)) is taken
+        assert (("", "Softmax") in parsed(asked)) is not taken
+        assert (report.plugins is not None) is taken
+        assert report.compute.shares == {"fp16": 1.0}
+        assert any("became EdgekitAttention" in line for line in report.warnings) is taken
 
 
 def test_off_takes_none(tmp_path, orin, with_tensorrt):

@@ -57,7 +57,7 @@ def test_requirements_that_hold_and_one_that_does_not(small_onnx):
         check_required(("fp16=0.5",), found)
     assert str(error.value) == (
         "expected 50% of the multiply-adds in fp16, found 0.3%; not so conv (int8, 99.7%); "
-        "next: edgekit quantize IN.onnx OUT.onnx --precision fp16, then build that"
+        "next: the FP32 model through edgekit quantize --precision fp16"
     )
 
 

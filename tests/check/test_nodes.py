@@ -44,12 +44,14 @@ def test_attention_with_a_cache_where_there_is_no_importer(tmp_path):
     proto = attention(past=True)
     report = checked(tmp_path, proto, CheckConfig("jetpack7.0", device="agx-thor", shape=shapes_of(proto)))
     (node,) = report.nodes
-    assert (node.outcome, node.precision, report.exit_code) == ("decomposed", "fp16", 0)
-    assert node.reason.startswith(
-        "TensorRT 10.13 has no importer for Attention: it is taken apart; its cache is copied"
-    )
-    assert "EdgekitAttention" in node.reason
-    assert "in place" in node.remedy
+    native = "TensorRT 10.13 has no importer for Attention: it is taken apart; its cache is copied every step"
+    assert (node.outcome, node.precision, report.exit_code) == ("plugin", "fp16", 0)
+    assert node.reason.startswith("EdgekitAttention covers it, with its cache; the device needs")
+    assert node.reason.endswith(f"without it: {native}")
+    without = CheckConfig("jetpack7.0", device="agx-thor", shape=shapes_of(proto), plugins="off")
+    (node,) = checked(tmp_path, proto, without).nodes
+    assert (node.outcome, node.precision, node.reason) == ("decomposed", "fp16", native)
+    assert "EdgekitAttention" in node.remedy
 
 
 def test_attention_with_a_cache_where_there_is_one(tmp_path):

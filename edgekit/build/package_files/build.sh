@@ -58,14 +58,14 @@ case $target in
     desktop) has_tensorrt tensorrt "$python -m pip install tensorrt, in the package's folder" ;;
 esac
 
-# 4. Edgekit's kernels, where the model has recurrences and this machine nvcc. Without them TensorRT makes loops.
+# 4. Edgekit's kernels, where the model has layers for them and this machine nvcc. The engine is built without, too.
 archs=@{archs}
 if [ -n "$archs" ] && [ "$target" = @{target} ]; then
     if PATH=$PATH:/usr/local/cuda/bin command -v nvcc >/dev/null; then
         "$python" -m edgekit plugins build --archs "$archs" >&2 ||
-            echo "edgekit: warning: edgekit's kernels were not built; TensorRT makes loops of the recurrences" >&2
+            echo "edgekit: warning: edgekit's kernels were not built; the engine goes without them" >&2
     else
-        echo "edgekit: warning: no nvcc (sudo apt install cuda-toolkit): TensorRT makes loops of the recurrences" >&2
+        echo "edgekit: warning: no nvcc (sudo apt install cuda-toolkit); the engine goes without edgekit's kernels" >&2
     fi
 fi
 
