@@ -22,7 +22,7 @@ from edgekit.build import (
     read_for,
     resolved,
 )
-from edgekit.check.asked import Asked, Before, ask, unproved
+from edgekit.check.asked import Asked, Before, ask, unproved, witness
 from edgekit.check.attention import attention_verdicts, with_kernels
 from edgekit.check.findings import Finding, finding_of, refusal_finding
 from edgekit.check.page import check_page
@@ -164,6 +164,8 @@ def _judged(
     accounts = account(found.model, subject.profile, ())
     asked = Asked(nodes, accounts, (), subject.refusal or unproved(asked_for, accounts))
     notes = [] if subject.refusal else [f"not asked of TensorRT itself: {unasked}"]
+    if not subject.refusal and not any(node.outcome in ("plugin", "refused") for node in nodes):
+        notes += witness(subject.path, subject.found, asked_for)
     return asked, f"documentation of TensorRT {kind.tensorrt or '10 and 11'}", notes
 
 

@@ -11,7 +11,7 @@ import onnx
 from edgekit.build import Accounts, Layer, check_required, layer_of_nodes, refused_nodes, trial
 from edgekit.check.verdict import PRECISIONS, NodeVerdict, verdict, walk
 from edgekit.configs import BuildConfig
-from edgekit.errors import BuildError
+from edgekit.errors import BuildError, TargetError
 from edgekit.reports import Progress
 from edgekit.rewrite.reading import OnnxFile
 from edgekit.rewrite.remedies import remedy_for
@@ -66,6 +66,19 @@ def _built(path: str, node: onnx.NodeProto, before: Before, layers: tuple[Layer,
     if told is not None and told.reason:
         made = replace(made, reason=told.reason, remedy=told.remedy, rule=told.rule, source=told.source)
     return replace(made, layer=layer.name)
+
+
+def witness(source: Path, found: OnnxFile, config: BuildConfig) -> list[str]:
+    """What TensorRT-RTX says of the model where the target's own TensorRT is not here: a hint, no verdict."""
+    stand_in = BuildConfig("rtx", shape=config.shape)
+    copy = OnnxFile(onnx.ModelProto.FromString(found.serialized), found.serialized)
+    try:
+        trial(source, copy, stand_in)
+    except BuildError as error:
+        return [f"TensorRT-RTX on this machine refuses it, and another TensorRT may too: {error.problem}"]
+    except TargetError:
+        return []
+    return ["TensorRT-RTX on this machine builds it"]
 
 
 def unproved(config: BuildConfig, accounts: Accounts) -> str:

@@ -15,6 +15,7 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
 from edgekit.errors import ModelError
+from edgekit.rewrite.bare import without_weights
 from edgekit.rewrite.layer_norms import mend_layer_norms
 from edgekit.rewrite.names import graphs_of
 from edgekit.rewrite.sort_nodes import sort_nodes
@@ -49,7 +50,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
         external = any(tensor.HasField("data_location") for tensor in _tensors(model))
         if external:
             onnx.load_external_data_for_model(model, str(path.parent))
-        mended = [sort_nodes(model).modified, mend_layer_norms(model).modified]
+        mended = [sort_nodes(model).modified, mend_layer_norms(model).modified, _mend_interface(model)]
         if external or any(mended):
             serialized = model.SerializeToString()
         onnx.checker.check_model(serialized)
@@ -60,6 +61,25 @@ def read_onnx_file(path: Path) -> OnnxFile:
     except (DecodeError, EncodeError, onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         raise _unreadable(path, error) from error
     return OnnxFile(model, serialized)
+
+
+def _mend_interface(model: onnx.ModelProto) -> bool:
+    """Let an old file have initializers that are no inputs, and say the shape of an output where it can be inferred."""
+    listed = {value.name for value in model.graph.input}
+    is_old = model.ir_version < 4 and any(tensor.name not in listed for tensor in model.graph.initializer)
+    if is_old:
+        model.ir_version = 4  # from there on they need not be (ONNX IR specification)
+    silent = [value for value in model.graph.output if _has_no_shape(value)]
+    if silent:
+        known = {value.name: value for value in onnx.shape_inference.infer_shapes(without_weights(model)).graph.output}
+        for value in silent:
+            if value.name in known and not _has_no_shape(known[value.name]):
+                value.CopyFrom(known[value.name])
+    return is_old or bool(silent)
+
+
+def _has_no_shape(value: onnx.ValueInfoProto) -> bool:
+    return value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

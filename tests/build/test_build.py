@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -194,3 +195,30 @@ def test_a_build_after_a_failed_one_does_not_hang(small_onnx, tmp_path):
     command = [sys.executable, "-c", AFTER_A_FAILURE, tmp_path / "m.onnx", small_onnx, tmp_path / "a.engine"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert int(done.stdout) == (tmp_path / "a.engine").stat().st_size
+
+
+def test_a_device_gives_its_compute_capability_and_contradicts_another(small_onnx, tmp_path):
+    report = build(small_onnx, tmp_path / "a.engine", BuildConfig("rtx", device="rtx-4090"))
+    assert report.compute_capabilities == ("8.9",)
+    twice = BuildConfig("rtx", ("8.9", "8.9"), device="rtx-4090")
+    assert build(small_onnx, tmp_path / "a.engine", twice).compute_capabilities == ("8.9",)
+    with pytest.raises(TargetError, match=r"expected a compute capability of rtx-4090, 8\.9, found 8\.6"):
+        build(small_onnx, tmp_path / "b.engine", BuildConfig("rtx", ("8.6",), device="rtx-4090"))
+
+
+def test_what_a_library_writes_to_standard_error_is_kept_away(small_onnx, tmp_path, capfd, monkeypatch):
+    """TensorRT's compiler prints there, past its logger; Python's own sys.stderr is shown."""
+    from edgekit.build import engine
+
+    real = engine._built
+
+    def noisy(*arguments):
+        os.write(2, b"Internal Error: from C++")
+        print("progress", file=sys.stderr, flush=True)
+        return real(*arguments)
+
+    monkeypatch.setattr(engine, "_built", noisy)
+    build(small_onnx, tmp_path / "a.engine", BuildConfig("rtx", ("8.6",)))
+    os.write(2, b"afterwards")
+    assert "from C++" not in (said := capfd.readouterr().err)
+    assert "afterwards" in said

@@ -15,7 +15,7 @@ from onnx import helper  # noqa: E402
 from edgekit.check import check, lines, write_check_page  # noqa: E402
 from edgekit.check.verdict import OUTCOMES, node_rules  # noqa: E402
 from edgekit.configs import CheckConfig  # noqa: E402
-from edgekit.errors import UsageError  # noqa: E402
+from edgekit.errors import OutputError, UsageError  # noqa: E402
 from tests.build.test_attention import model as attention  # noqa: E402
 from tests.build.test_attention import shapes_of  # noqa: E402
 from tests.check.recurrent_models import in_model  # noqa: E402
@@ -160,3 +160,29 @@ def test_every_rule_has_a_source_and_every_outcome_a_place():
 def test_quantized_products_count_as_such_before_there_is_an_engine(tmp_path):
     report = checked(tmp_path, cases.conv(), CheckConfig("jetpack6"))
     assert report.shares == {"int8": 1.0}
+
+
+@pytest.mark.usefixtures("rtx")
+def test_the_tensorrt_that_is_here_is_a_witness_for_one_that_is_not(tmp_path, small_onnx):
+    report = check(small_onnx, CheckConfig("jetpack6"))
+    assert "TensorRT-RTX on this machine builds it" in report.notes
+    case = a_pool_with_dilation()
+    refused = checked(tmp_path, case, CheckConfig("jetpack6"))
+    assert refused.exit_code == 0, "a hint is no verdict"
+    assert any(line.startswith("TensorRT-RTX on this machine refuses it, and another") for line in refused.notes)
+
+
+def a_pool_with_dilation() -> onnx.ModelProto:
+    """A pool with dilation, of which operators.md says only that there is none."""
+    x = helper.make_tensor_value_info("x", T.FLOAT, [1, 3, 16, 16])
+    y = helper.make_tensor_value_info("y", T.FLOAT, [1, 3, 12, 12])
+    pool = helper.make_node("MaxPool", ["x"], ["y"], "pool", kernel_shape=[3, 3], dilations=[2, 2])
+    return in_model([pool], [x], [y], {})
+
+
+def test_a_page_does_not_replace_the_model(tmp_path, small_onnx):
+    onnx.save(onnx.load(small_onnx), tmp_path / "m.onnx")
+    report = check(tmp_path / "m.onnx", CheckConfig("jetpack6"))
+    with pytest.raises(OutputError, match="expected OUT to be another file"):
+        write_check_page(report, tmp_path / "m.onnx")
+    onnx.load(tmp_path / "m.onnx")

@@ -133,3 +133,17 @@ def test_metadata_is_json_or_text(tmp_path, text, expected):
     model.metadata_props.add(key="edgekit.what", value=text)
     assert metadata(model, "what") == expected
     assert metadata(model, "other") is None
+
+
+def test_an_output_without_a_shape_and_an_old_file_are_mended(small_onnx, tmp_path):
+    """onnxruntime reads both; onnx's checker alone would refuse them."""
+    model = onnx.load(small_onnx)
+    wanted = onnx.ValueInfoProto.FromString(model.graph.output[0].SerializeToString())
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    found = read_onnx_file(tmp_path / "m.onnx")
+    assert found.model.graph.output[0].type.tensor_type.shape.dim[1] == wanted.type.tensor_type.shape.dim[1]
+    old = onnx.load(small_onnx)
+    old.ir_version = 3
+    (tmp_path / "old.onnx").write_bytes(old.SerializeToString())
+    assert read_onnx_file(tmp_path / "old.onnx").model.ir_version == 4
