@@ -20,6 +20,7 @@ from edgekit.reference import DIRECTIONS  # noqa: E402
 from edgekit.rewrite.recurrent_node import RecurrentNode  # noqa: E402
 from edgekit.rewrite.recurrent_to_plugin import recurrent_to_plugin  # noqa: E402
 from edgekit.rewrite.shapes_at import shapes_at  # noqa: E402
+from tests.onnxruntimes import needs_quantization_of_opset_23  # noqa: E402
 from tests.plugins.op_runs import evaluator  # noqa: E402
 from tests.plugins.test_recurrent_onnx import NODES, batch_first, random_node  # noqa: E402
 
@@ -478,6 +479,7 @@ def test_int8_in_a_node_of_half_precision():
     assert held[inputs[2]].dtype == np.float32
 
 
+@needs_quantization_of_opset_23
 def test_int8_that_says_the_type_it_comes_back_in():
     """FP16 scales that give FP32."""
     model, feeds, _ = quantized("blocked", "LSTM", "forward")
