@@ -26,7 +26,7 @@ from edgekit.build import carried as carried_module  # noqa: E402
 from edgekit.build.carried import needed, own_sources, requirements  # noqa: E402
 from edgekit.build.flavour import AbsentTensorRT  # noqa: E402
 from edgekit.build.package import PackageReport, package  # noqa: E402
-from edgekit.configs import BuildConfig  # noqa: E402
+from edgekit.configs import BuildConfig, ExportConfig, QuantizeConfig  # noqa: E402
 from edgekit.errors import EdgekitError, ModelError, OutputError, ShapeError, TargetError, UsageError  # noqa: E402
 from edgekit.resources import resource  # noqa: E402
 from tests.check.recurrent_models import recurrent  # noqa: E402
@@ -357,7 +357,7 @@ def test_sources_without_an_installation_cannot_list_their_needs(monkeypatch):
 
 @pytest.fixture
 def recurrent_package(tmp_path: Path) -> Path:
-    """An LSTM in INT8 packed for an Orin, copied to "another machine"."""
+    """An LSTM packed for an Orin, copied to "another machine"."""
     made = recurrent(hidden=32)
     onnx.save(made, tmp_path / "lstm.onnx")
     config = BuildConfig("jetpack6", shape=("x:16x1x40", "lengths:1"))
@@ -388,14 +388,22 @@ def test_kernels_are_compiled_first_where_they_help_and_nvcc_is(recurrent_packag
 
 
 @pytest.mark.slow
-def test_its_kernels_compile_where_nvcc_is(recurrent_package, tmp_path):
+def test_the_kernels_of_an_int8_lstm_compile_where_nvcc_is(tmp_path):
     """As README.txt says, from the package's own sources, for the SM of an Orin; then TensorRT is needed."""
+    pytest.importorskip("torch", reason="the LSTM is exported")
+    from edgekit.export import examples_file, export
     from edgekit.plugins.toolkits import find_toolkit
+    from edgekit.quantize import quantize
 
     try:
         find_toolkit()
     except TargetError as error:
         pytest.skip(str(error))
+    export("lstm_classifier", tmp_path / "m.onnx", ExportConfig(set=("hidden_size=16",), save_examples=True))
+    data = str(examples_file(tmp_path / "m.onnx"))
+    int8 = quantize(tmp_path / "m.onnx", tmp_path / "int8.onnx", QuantizeConfig("int8", data=data)).path
+    folder = package(int8, tmp_path / "lstm.engine", BuildConfig("jetpack6", device="agx-orin-64"), ABSENT).path
+    recurrent_package = shutil.copytree(folder, tmp_path / "another machine" / folder.name)
     lines = (recurrent_package / "README.txt").read_text().splitlines()
     command = next(line.strip() for line in lines if "plugins build" in line)
     assert command == "PYTHONPATH=. python3 -m edgekit plugins build --archs 87"
