@@ -34,13 +34,12 @@ class Config:
     def __post_init__(self) -> None:
         for item in fields(self):
             value, choices = getattr(self, item.name), item.metadata["choices"]
-            flag = "--" + item.name.replace("_", "-")
             if choices and value is not None and value not in choices:
-                raise UsageError(f"{flag}: expected one of {', '.join(choices)}, found {value!r}", f"{flag} with one")
+                raise UsageError(f"{item.name}: expected one of {', '.join(choices)}, found {value!r}", "one of those")
             least = item.metadata["least"]
             if type(value) in (int, float) and not least <= value <= _LARGEST:
                 bounds = f"{least:g} or more, up to {_LARGEST:g}"
-                raise UsageError(f"{flag}: expected {bounds}, found {value:g}", f"{flag} with such a number")
+                raise UsageError(f"{item.name}: expected {bounds}, found {value:g}", "such a number")
 
 
 @dataclass(frozen=True)
