@@ -22,6 +22,7 @@ from edgekit.quiet import native_stderr_aside
 from edgekit.reports import Progress
 from edgekit.rewrite.bare import without_weights
 from edgekit.rewrite.reading import OnnxFile
+from edgekit.rewrite.recurrent_casts import part_casts
 from edgekit.rewrite.remedies import blamed, remedy, remedy_for
 from edgekit.shapes import Profile
 from edgekit.targets import target
@@ -88,6 +89,9 @@ def _without(attention_because: str, job: _Job, found: OnnxFile) -> Made:
     # After it: what it takes apart is recognised as products, and its reasons need shapes that plugins hide.
     plugged = with_plugins(rewritten.model, job.profiles[0], job.plugins)
     modified = rewritten.modified or plugged.modified
+    if job.flavour.is_rtx:  # measured there; the other flavours could not be tried
+        least = [{item.name: item.min for item in profile} for profile in job.profiles]
+        modified |= part_casts(plugged.model, least).modified
     serialized = plugged.model.SerializeToString() if modified else found.serialized
     library = job.plugins if plugged.modified else None
     load_plugins(job.flavour, library)

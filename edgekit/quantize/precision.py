@@ -9,11 +9,11 @@ import onnx
 
 from edgekit.errors import QuantizeError, first_line
 from edgekit.quantize.halves import Kept, masked, too_large_for_half
+from edgekit.quantize.round_trips import without_round_trips
 from edgekit.quantize.scales import LARGEST_HALF
 from edgekit.rewrite import PassResult
 from edgekit.rewrite.names import Names
 from edgekit.rewrite.sort_nodes import sort_nodes
-from edgekit.rewrite.unread import drop_unread
 
 # The importers of TensorRT 10 and 11 reject FP16 recurrences that have `sequence_lens`.
 RECURRENT = ("LSTM", "GRU", "RNN")
@@ -73,7 +73,7 @@ def converted(model: onnx.ModelProto, op_types: Iterable[str], nodes: Iterable[s
             "--keep-ops with the operator it names",
         ) from error
     # The converter appends its casts at the end of the graph.
-    return _without_round_trips(sort_nodes(half).model, own)
+    return without_round_trips(sort_nodes(half).model, own)
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
@@ -81,37 +81,6 @@ def name_nodes(model: onnx.ModelProto) -> None:
     names = Names(model)
     for node in model.graph.node:
         node.name = node.name or names(f"{node.op_type}_{node.output[0]}")
-
-
-def _without_round_trips(model: onnx.ModelProto, own: set[str]) -> onnx.ModelProto:
-    """Let FP32 go straight from one FP32 node to the next, in place; `own` are the nodes that the model had before.
-
-    The converter casts to FP16 behind each node that stays in FP32, and back before each: what the two are kept in FP32
-    for would overflow between them. What its casts are called depends on onnxruntime's version.
-    """
-    graph = model.graph
-    narrowed = {
-        node.output[0]: node.input[0]
-        for node in graph.node
-        if _casts_to(node, onnx.TensorProto.FLOAT16) and node.name not in own
-    }
-    outputs = {value.name for value in graph.output}
-    straight = {}
-    for node in graph.node:
-        if _casts_to(node, onnx.TensorProto.FLOAT) and node.input[0] in narrowed:
-            if node.output[0] in outputs:
-                node.op_type = "Identity"
-                node.input[0] = narrowed[node.input[0]]
-                del node.attribute[:]
-            else:
-                straight[node.output[0]] = narrowed[node.input[0]]
-    for node in graph.node:
-        node.input[:] = [straight.get(name, name) for name in node.input]
-    return drop_unread(model).model
-
-
-def _casts_to(node: onnx.NodeProto, dtype: int) -> bool:
-    return node.op_type == "Cast" and any(item.name == "to" and item.i == dtype for item in node.attribute)
 
 
 def name_constant_outputs(model: onnx.ModelProto) -> None:
