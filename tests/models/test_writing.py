@@ -75,7 +75,7 @@ def english(tmp_path_factory):
     model, threads = trained_elsewhere("gpt2", **CHARS, vocabulary=len(chars)), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        assert train(model, data, steps=800) < 1.8, "of 4.6 that a fresh one has, and 3.2 of each letter's share"
+        assert train(model, data, steps=800) < 2.2, "of 4.6 that a fresh one has, and 3.2 of each letter's share"
     finally:
         torch.set_num_threads(threads)
     folder = tmp_path_factory.mktemp("english")

@@ -6,6 +6,7 @@ The oracles are onnxruntime on the model as it was, and TensorRT-RTX itself.
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ onnx = pytest.importorskip("onnx")
 
 from edgekit.errors import BuildError  # noqa: E402
 from edgekit.judge import plain_session  # noqa: E402
+from edgekit.rewrite import PassResult  # noqa: E402
 from edgekit.rewrite.recurrent_casts import part_casts  # noqa: E402
 
 helper = onnx.helper
@@ -94,7 +96,7 @@ def test_it_computes_the_same(form, op):
 
 
 def built(model: onnx.ModelProto, shapes: tuple[str, ...], folder: Path) -> int:
-    """The bytes of an engine that TensorRT-RTX makes of the model as it is."""
+    """The bytes of an engine that TensorRT-RTX makes of the model as it is: `build` would run the pass itself."""
     from edgekit.build import model_profiles
     from edgekit.build.engine import make_engine
     from edgekit.configs import BuildConfig
@@ -104,7 +106,8 @@ def built(model: onnx.ModelProto, shapes: tuple[str, ...], folder: Path) -> int:
     onnx.save(model, folder / "m.onnx")
     config = BuildConfig("rtx", ("8.6",), shapes)
     found = read_onnx_file(folder / "m.onnx")
-    return make_engine(found, model_profiles(found, config), config, no_progress).engine.nbytes
+    with mock.patch("edgekit.build.engine.part_casts", lambda model, least: PassResult(model, False)):
+        return make_engine(found, model_profiles(found, config), config, no_progress).engine.nbytes
 
 
 LENGTHS = {"four": ("x:4x1x6",), "from two": ("x:2x1x6:4x1x6:9x1x6",), "one or four": ("x:1x1x6", "x:4x1x6")}
@@ -122,6 +125,16 @@ def test_tensorrt_rtx_builds_it_so_alone(op, form, length, tmp_path):
     least = [tuple(map(int, text[2:].split(":")[0].split("x"))) for text in shapes]
     assert parted(model, *least)
     assert built(model, shapes, tmp_path) > 0
+
+
+def test_build_parts_them_itself(tmp_path):
+    pytest.importorskip("tensorrt_rtx")
+    from edgekit.build import build
+    from edgekit.configs import BuildConfig
+
+    onnx.save(proto(REFUSED["there and back"], "LSTM"), tmp_path / "m.onnx")
+    config = BuildConfig("rtx", ("8.6",), shape=LENGTHS["four"])
+    assert build(tmp_path / "m.onnx", tmp_path / "m.engine", config).compute.shares == {"fp32": 1.0}
 
 
 @pytest.mark.parametrize("form", TAKEN)
