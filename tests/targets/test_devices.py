@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
@@ -117,3 +118,8 @@ def test_what_has_no_source_is_unknown():
     assert device("agx-thor").dla_cores == 0
     with pytest.raises(AttributeError, match="NOTHING"):
         _ = targets.NOTHING
+
+
+def test_the_readme_names_the_jetsons():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert [name for name in JETSONS if name not in readme and not name.startswith("thor-")] == []
