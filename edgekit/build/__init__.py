@@ -50,6 +50,7 @@ __all__ = [
     "check_required",
     "check_requirements",
     "coverage_of",
+    "for_target",
     "is_half",
     "layer_of_nodes",
     "model_profiles",
@@ -134,7 +135,11 @@ def read_for(source: Path, config: BuildConfig) -> tuple[OnnxFile, tuple[str, ..
 
     Raises ModelError, and BuildError for what no TensorRT takes.
     """
-    found = read_onnx_file(source)
+    return for_target(read_onnx_file(source), config)
+
+
+def for_target(found: OnnxFile, config: BuildConfig) -> tuple[OnnxFile, tuple[str, ...]]:
+    """What was read in the form that TensorRT takes, with notes; `found.model` is consumed. Raises as `read_for`."""
     if target(config.target).flavour == "ort":
         return found, ()
     done = standard(found.model)

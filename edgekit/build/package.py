@@ -10,8 +10,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from edgekit import __version__
-from edgekit.build import account, check_required, check_requirements, model_profiles, read_for, resolved
+from edgekit.build import account, check_required, check_requirements, for_target, model_profiles, resolved
 from edgekit.build.carried import licence, own_sources, requirements, runs_from_a_package
 from edgekit.build.flavour import AbsentTensorRT
 from edgekit.build.plugins import would_help
@@ -56,21 +58,15 @@ class PackageReport(StageReport):
 
 @dataclass(frozen=True)
 class _Job:
-    """`options` are those that go along: given, and meaning the same on another machine."""
+    """`options` are those that go along: given, and meaning the same on another machine. `archs` are those to compile
+    edgekit's kernels for, empty for none."""
 
     source: Path
     out: Path
     config: BuildConfig
     found: OnnxFile
     options: dict[str, Any]
-
-    @property
-    def archs(self) -> str:
-        """The architectures to compile edgekit's kernels for, `87`; empty where the model or the target has no use."""
-        kind = target(self.config.target)
-        if kind.plugins in ("", "none") or self.config.plugins == "off" or not would_help(self.found.model):
-            return ""
-        return ",".join(capability.replace(".", "") for capability in kind.compute_capabilities)
+    archs: str
 
     @property
     def recipe(self) -> str | None:
@@ -92,11 +88,15 @@ def package(source: Path, out: Path, config: BuildConfig, absent: AbsentTensorRT
     check_requirements(resolved(config))
     check_apart(source, out)
     folder = _folder(out)
-    _check_proof(source, resolved(config))
     found = read_onnx_file(source)
-    shapes = tuple(str(item) for profile in model_profiles(found, config) for item in profile)
+    # Packed is what the person has; judged is the form that TensorRT would be given.
+    ready, _ = for_target(found, config)
+    asked = model_profiles(ready, config)
+    if config.require_precision:  # the types of the model must be able to reach it
+        check_required(config.require_precision, account(ready.model, asked[0], ()))
+    shapes = tuple(str(item) for profile in asked for item in profile)
     options, warnings = _carried_options(config)
-    job = _Job(source, out, config, found, options)
+    job = _Job(source, out, config, OnnxFile(ready.model, found.serialized), options, _archs(ready.model, config))
     files = _files(job)
     files["package.json"] = json_bytes(_account(job, files) | {"shapes": shapes, "warnings": warnings})
     files["SHA256SUMS"] = "".join(f"{_sha256(data)}  {name}\n" for name, data in sorted(files.items())).encode()
@@ -118,11 +118,12 @@ def package(source: Path, out: Path, config: BuildConfig, absent: AbsentTensorRT
     )
 
 
-def _check_proof(source: Path, config: BuildConfig) -> None:
-    """Raise BuildError for what no TensorRT takes, and for a precision that the types of the model cannot reach."""
-    found, _ = read_for(source, config)
-    if config.require_precision:
-        check_required(config.require_precision, account(found.model, model_profiles(found, config)[0], ()))
+def _archs(model: onnx.ModelProto, config: BuildConfig) -> str:
+    """The architectures to compile edgekit's kernels for, `87`; empty where the model or the target has no use."""
+    kind = target(config.target)
+    if kind.plugins in ("", "none") or config.plugins == "off" or not would_help(model):
+        return ""
+    return ",".join(capability.replace(".", "") for capability in kind.compute_capabilities)
 
 
 def _folder(out: Path) -> Path:

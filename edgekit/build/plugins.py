@@ -23,6 +23,7 @@ from edgekit.plugins.coverage import AttentionSize, Coverage, Place, Size, atten
 from edgekit.rewrite import PassResult
 from edgekit.rewrite.attention_to_plugin import Candidate, attention_to_plugin
 from edgekit.rewrite.bare import without_weights
+from edgekit.rewrite.element_types import PRECISIONS
 from edgekit.rewrite.names import graphs_of
 from edgekit.rewrite.recurrent_node import KINDS, RecurrentNode
 from edgekit.rewrite.recurrent_to_plugin import FP16, KEEP, recurrent_to_plugin
@@ -31,11 +32,6 @@ from edgekit.shapes import Profile
 from edgekit.targets import target
 
 AUTO, OFF = "auto", "off"
-_TYPES: dict[int, str] = {
-    onnx.TensorProto.FLOAT: "fp32",
-    onnx.TensorProto.FLOAT16: "fp16",
-    onnx.TensorProto.BFLOAT16: "bf16",
-}
 
 
 @dataclass(frozen=True)
@@ -127,7 +123,7 @@ def why_not_attention(item: Candidate, place: Place | None) -> str:
     if place is None:
         return ""
     size = AttentionSize(
-        dtype=_TYPES.get(item.dtype, "another type"),
+        dtype=PRECISIONS.get(item.dtype, "another type"),
         batch=1,
         heads=item.heads,
         kv_heads=item.kv_heads,

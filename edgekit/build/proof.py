@@ -18,22 +18,14 @@ from edgekit.build.layers import NUMBERS, Layer
 from edgekit.errors import BuildError, UsageError
 from edgekit.plugins.operators import OPERATORS
 from edgekit.rewrite.attention_blocks import AttentionBlock, attention_blocks
+from edgekit.rewrite.element_types import PRECISIONS
 from edgekit.rewrite.multiply_adds import Work, multiply_adds
+from edgekit.rewrite.recurrent_node import KINDS
 from edgekit.rewrite.shapes_at import shapes_at
 from edgekit.shapes import Profile
 
 # Loops, whose layers do not name their node, and plugins, whose first input is not what they multiply.
-_AS_ONNX_SAYS = ("LSTM", "GRU", "RNN", *OPERATORS)
-_PRECISIONS: dict[int, str] = {
-    onnx.TensorProto.FLOAT: "fp32",
-    onnx.TensorProto.FLOAT16: "fp16",
-    onnx.TensorProto.BFLOAT16: "bf16",
-    onnx.TensorProto.DOUBLE: "fp64",
-    onnx.TensorProto.INT8: "int8",
-    onnx.TensorProto.FLOAT8E4M3FN: "fp8",
-    onnx.TensorProto.INT32: "int32",
-    onnx.TensorProto.INT64: "int64",
-}
+_AS_ONNX_SAYS = (*KINDS, *OPERATORS)
 _REQUIRED = re.compile(r"([a-z0-9]+(?:\+[a-z0-9]+)*)=([0-9.]+)")
 _MOST_NAMED = 8
 # INT4 and FP4 weights are multiplied in another precision.
@@ -75,7 +67,7 @@ def account(model: onnx.ModelProto, profile: Profile, layers: Sequence[Layer]) -
     macs, work = [0] * len(layers), []
     for item in multiply_adds(model, known):
         at = places.get(item.node)
-        precision = _PRECISIONS.get(item.dtype, "unknown")
+        precision = PRECISIONS.get(item.dtype, "unknown")
         if at is not None and item.op_type not in _AS_ONNX_SAYS and layers[at].computes:
             precision = layers[at].computes
             macs[at] += item.macs or 0

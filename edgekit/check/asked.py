@@ -9,10 +9,11 @@ from pathlib import Path
 import onnx
 
 from edgekit.build import Accounts, Layer, check_required, layer_of_nodes, refused_nodes, trial
-from edgekit.check.verdict import PRECISIONS, NodeVerdict, verdict, walk
+from edgekit.check.verdict import NodeVerdict, verdict, walk
 from edgekit.configs import BuildConfig
 from edgekit.errors import BuildError, TargetError
 from edgekit.reports import Progress
+from edgekit.rewrite.element_types import PRECISIONS
 from edgekit.rewrite.reading import OnnxFile
 from edgekit.rewrite.remedies import remedy_for
 from edgekit.rewrite.shapes_at import Known
@@ -41,11 +42,11 @@ class Before:
 
 def ask(source: Path, found: OnnxFile, before: Before, config: BuildConfig, progress: Progress) -> Asked:
     """Build the model and throw the engine away. Raises TargetError where this machine cannot build for the target."""
-    model = onnx.ModelProto.FromString(found.serialized)
     try:
         made, accounts = trial(source, found, config, progress)
     except BuildError as error:
-        return _refused(OnnxFile(model, found.serialized), before, config, error)
+        again = OnnxFile(onnx.load_model_from_string(found.serialized), found.serialized)
+        return _refused(again, before, config, error)
     layers = accounts.layers
     places = layer_of_nodes(layers)
     nodes = tuple(_built(path, node, before, layers, places.get(node.name)) for path, node in walk(before.nodes))
@@ -58,8 +59,7 @@ def _built(path: str, node: onnx.NodeProto, before: Before, layers: tuple[Layer,
     if told is not None and told.outcome in ("decomposed", "loop"):
         return replace(told, precision=told.precision or precision_of(node, before.known))
     if at is None:
-        reason = ""
-        return verdict(name, node.op_type, "folded" if layers else "parses", "layers", reason)
+        return verdict(name, node.op_type, "folded" if layers else "parses", "layers")
     layer = layers[at]
     outcome = "fuses" if len(set(layer.nodes)) > 1 else "kernel"
     made = verdict(name, node.op_type, outcome, "layers", "", layer.computes or layer.dtype)

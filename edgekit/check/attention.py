@@ -9,11 +9,12 @@ import onnx
 
 from edgekit.build import why_not_attention
 from edgekit.build.attention import why_decomposed
-from edgekit.check.verdict import PRECISIONS, NodeVerdict, node_rules, verdict
+from edgekit.check.verdict import NodeVerdict, node_rules, verdict
 from edgekit.plugins.coverage import Place
 from edgekit.rewrite.attention_blocks import attention_blocks
 from edgekit.rewrite.attention_node import AttentionNode, attention_nodes
 from edgekit.rewrite.attention_to_plugin import NODE, Candidate
+from edgekit.rewrite.element_types import PRECISIONS
 from edgekit.targets import Target
 
 STEPS = "the device needs `edgekit plugins build` first, and its TensorRT headers"

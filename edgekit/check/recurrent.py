@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from edgekit.build import coverage_of
 from edgekit.check.attention import STEPS
-from edgekit.check.verdict import PRECISIONS, NodeVerdict, verdict
+from edgekit.check.verdict import NodeVerdict, verdict
 from edgekit.errors import EdgekitError
 from edgekit.plugins.coverage import Place, library_for_plans
+from edgekit.rewrite.element_types import PRECISIONS
 from edgekit.rewrite.recurrent_node import RecurrentNode
 from edgekit.targets import Device, Target
 

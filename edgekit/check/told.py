@@ -9,37 +9,26 @@ import onnx
 
 from edgekit.check.asked import Before, precision_of
 from edgekit.check.verdict import NodeVerdict, verdict, walk
+from edgekit.rewrite.names import ONNX_DOMAINS
+from edgekit.rewrite.shapes_at import Known
 from edgekit.targets import Device, Target, imported, precision_support, restriction
 
-_ONNX = ("", "ai.onnx")
 _NUMBERS = ("fp32", "fp16", "bf16", "int8", "fp8", "int4")
 
 
 def tell(before: Before, target: Target, device: Device | None) -> tuple[NodeVerdict, ...]:
     """A verdict a node, those inside of If, Loop and Scan too, with the place in front of their names."""
     return tuple(
-        before.told.get(path + node.name)
-        or _by_operator(replace_name(node, path + node.name), before.known, target, device)
+        before.told.get(path + node.name) or _by_operator(path + node.name, node, before.known, target, device)
         for path, node in walk(before.nodes)
     )
 
 
-def replace_name(node: onnx.NodeProto, name: str) -> onnx.NodeProto:
-    """The node under another name; the same object where it has that name already."""
-    if node.name == name:
-        return node
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    copy.name = name
-    return copy
-
-
 def _by_operator(
-    node: onnx.NodeProto, known: Mapping[str, object], target: Target, device: Device | None
+    name: str, node: onnx.NodeProto, known: Mapping[str, Known], target: Target, device: Device | None
 ) -> NodeVerdict:
-    precision = precision_of(node, known)  # type: ignore[arg-type]
-    name, op = node.name, node.op_type
-    if node.domain not in _ONNX:
+    precision, op = precision_of(node, known), node.op_type
+    if node.domain not in ONNX_DOMAINS:
         reason = f"TensorRT imports no operators of {node.domain}"
         return verdict(name, f"{node.domain}::{op}", "refused", "foreign-domain", reason, precision)
     refused = _precision_refused(precision, target, device)

@@ -10,25 +10,12 @@ from pathlib import Path
 import onnx
 
 from edgekit.recipe import read_toml
+from edgekit.rewrite.names import named_subgraphs
 from edgekit.specs import from_table
 
 # From the best to the worst: nothing left to run, one layer for several nodes, a layer of its own, one of edgekit's
 # kernels, imported by what the documentation says, taken apart, run as a loop over steps, not known, refused.
 OUTCOMES = ("folded", "fuses", "kernel", "plugin", "parses", "decomposed", "loop", "unknown", "refused")
-
-PRECISIONS: dict[int, str] = {
-    onnx.TensorProto.FLOAT: "fp32",
-    onnx.TensorProto.FLOAT16: "fp16",
-    onnx.TensorProto.BFLOAT16: "bf16",
-    onnx.TensorProto.DOUBLE: "fp64",
-    onnx.TensorProto.INT8: "int8",
-    onnx.TensorProto.UINT8: "uint8",
-    onnx.TensorProto.INT4: "int4",
-    onnx.TensorProto.FLOAT8E4M3FN: "fp8",
-    onnx.TensorProto.INT32: "int32",
-    onnx.TensorProto.INT64: "int64",
-    onnx.TensorProto.BOOL: "bool",
-}
 
 
 @dataclass(frozen=True)
@@ -88,8 +75,5 @@ def walk(nodes: Iterable[onnx.NodeProto], path: str = "") -> Iterator[tuple[str,
     """All nodes, those inside of If, Loop and Scan too, each with the place that it stands in: `If.then_branch/`."""
     for node in nodes:
         yield path, node
-        for item in node.attribute:
-            graphs = [item.g] if item.type == onnx.AttributeProto.GRAPH else list(item.graphs)
-            for at, inner in enumerate(graphs):
-                where = f"{path}{node.op_type}.{item.name}" + (f"[{at}]/" if at else "/")
-                yield from walk(inner.node, where)
+        for where, inner in named_subgraphs(node):
+            yield from walk(inner.node, path + where)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import onnx
 
-_ONNX = ("", "ai.onnx")
+from edgekit.rewrite.names import ONNX_DOMAINS
+
 # What may stand between the products and the softmax: scaling, masks, casts, quantization, and moves.
 _BETWEEN = {"Add", "Sub", "Mul", "Div", "Where", "Cast", "CastLike", "Dropout", "Identity", "Tanh"}
 _BETWEEN |= {"QuantizeLinear", "DequantizeLinear", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Expand", "Max"}
@@ -38,7 +39,7 @@ def attention_blocks(model: onnx.ModelProto) -> tuple[AttentionBlock, ...]:
             readers.setdefault(name, []).append(node)
     found = []
     for node in graph.node:
-        if node.domain not in _ONNX:
+        if node.domain not in ONNX_DOMAINS:
             continue
         if node.op_type == "Attention":
             found.append(AttentionBlock(node.name, "", ""))

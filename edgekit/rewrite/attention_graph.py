@@ -12,10 +12,10 @@ import onnx
 
 from edgekit.rewrite.attention_probe import is_shaped, probe
 from edgekit.rewrite.bare import without_weights
+from edgekit.rewrite.names import ONNX_DOMAINS
 from edgekit.rewrite.replacing import opset_of
 from edgekit.rewrite.sort_nodes import names_used
 
-_ONNX = ("", "ai.onnx")
 _MOST_ELEMENTS = 64
 Shape = tuple[int, ...]
 
@@ -47,12 +47,12 @@ class AttentionGraph:
     def maker(self, name: str, *ops: str) -> onnx.NodeProto | None:
         """The node of ONNX's operators that makes a tensor, if it is one of these."""
         node = self._makers.get(name)
-        return node if node is not None and node.domain in _ONNX and (not ops or node.op_type in ops) else None
+        return node if node is not None and node.domain in ONNX_DOMAINS and (not ops or node.op_type in ops) else None
 
     def readers(self, name: str, count: int) -> list[onnx.NodeProto]:
         """The nodes that read a tensor, if it is this many, each once, in this graph, and no one else."""
         found = self._readers.get(name, [])
-        alone = self._uses[name] == len(found) == count and all(node.domain in _ONNX for node in found)
+        alone = self._uses[name] == len(found) == count and all(node.domain in ONNX_DOMAINS for node in found)
         return found if alone else []
 
     def only_reader(self, name: str) -> onnx.NodeProto | None:
@@ -111,7 +111,7 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
 
 def _tensor_of(node: onnx.NodeProto) -> Any:
     """What a Constant node holds as a tensor."""
-    if node.op_type != "Constant" or node.domain not in _ONNX:
+    if node.op_type != "Constant" or node.domain not in ONNX_DOMAINS:
         return None
     for name, kind in (("value_float", onnx.TensorProto.FLOAT), ("value_int", onnx.TensorProto.INT64)):
         one, many = attribute(node, name), attribute(node, f"{name}s")

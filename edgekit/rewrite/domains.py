@@ -17,10 +17,9 @@ import onnx
 from edgekit.errors import BuildError
 from edgekit.rewrite import PassResult
 from edgekit.rewrite.microsoft import DOMAIN, SAME_AS_ONNX
-from edgekit.rewrite.names import graphs_of
+from edgekit.rewrite.names import ONNX_DOMAINS, graphs_of
 from edgekit.rewrite.remedies import remedy
 
-_ONNX = ("", "ai.onnx")
 # No operator of ONNX has these names, so that the parser's importers can only mean onnxruntime's.
 _IMPORTED = ("GroupQueryAttention", "MatMulNBits", "MultiHeadAttention", "QMoE", "SkipSimplifiedLayerNormalization")
 
@@ -30,7 +29,7 @@ def check_domains(model: onnx.ModelProto) -> PassResult:
     imported: dict[str, int] = {}
     for graph in graphs_of(model.graph):
         for node in graph.node:
-            if node.domain in _ONNX:
+            if node.domain in ONNX_DOMAINS:
                 continue
             if node.domain == DOMAIN and node.op_type in _IMPORTED:
                 imported[node.op_type] = imported.get(node.op_type, 0) + 1
@@ -56,4 +55,4 @@ def _check(node: onnx.NodeProto) -> None:
 
 @functools.cache
 def _names_of_onnx() -> frozenset[str]:
-    return frozenset(schema.name for schema in onnx.defs.get_all_schemas() if schema.domain in _ONNX)
+    return frozenset(schema.name for schema in onnx.defs.get_all_schemas() if schema.domain in ONNX_DOMAINS)

@@ -9,6 +9,20 @@ from collections.abc import Iterator
 
 import onnx
 
+# What edgekit calls ONNX's types of numbers.
+PRECISIONS: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "fp32",
+    onnx.TensorProto.FLOAT16: "fp16",
+    onnx.TensorProto.BFLOAT16: "bf16",
+    onnx.TensorProto.DOUBLE: "fp64",
+    onnx.TensorProto.INT8: "int8",
+    onnx.TensorProto.UINT8: "uint8",
+    onnx.TensorProto.INT4: "int4",
+    onnx.TensorProto.FLOAT8E4M3FN: "fp8",
+    onnx.TensorProto.INT32: "int32",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.BOOL: "bool",
+}
 # Attributes that name the type of the output, or hold a tensor of it.
 _SAYING = ("to", "dtype", "output_dtype")
 _CONCRETE = {

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 
 from edgekit.errors import ModelError
-from edgekit.rewrite.names import Names
+from edgekit.rewrite.names import Names, subgraphs
 from edgekit.rewrite.sort_nodes import names_used, sort_nodes
 
 _FP32 = onnx.TensorProto.FLOAT
@@ -49,7 +49,7 @@ def narrow_tensors(graph: onnx.GraphProto) -> dict[str, int]:
     found = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.output, *graph.value_info)}
     narrow = {name: dtype for name, dtype in found.items() if dtype in _NARROW}
     for node in graph.node:
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             narrow |= narrow_tensors(inner)
     return narrow
 
@@ -67,7 +67,7 @@ def relabel(graph: onnx.GraphProto, old: int, new: int) -> None:
         for item in node.attribute:
             if item.name in _DTYPE_ATTRIBUTES and item.i == old:
                 item.i = new
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             relabel(inner, old, new)
 
 
@@ -79,7 +79,7 @@ def tensor_of(values: Any, name: str, dtype: int) -> onnx.TensorProto:
 def _round(graph: onnx.GraphProto, narrow: dict[str, int], names: Names) -> None:
     """Round what nodes make of these names, in place."""
     for node in list(graph.node):
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             _round(inner, narrow, names)
         for index, name in enumerate(node.output):
             if name in narrow:
@@ -99,7 +99,7 @@ def _dtypes(graph: onnx.GraphProto) -> Iterator[int]:
                 yield item.t.data_type
             elif item.name in _DTYPE_ATTRIBUTES:
                 yield item.i
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             yield from _dtypes(inner)
 
 
@@ -115,9 +115,5 @@ def _check_typed(graph: onnx.GraphProto, read: set[str]) -> None:
             raise ModelError(
                 f"expected to know the dtype of {unknown[0]!r}, found that onnx cannot infer it (node {node.op_type})"
             )
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             _check_typed(inner, read)
-
-
-def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    return [item.g for item in node.attribute if item.type == onnx.AttributeProto.GRAPH]

@@ -15,7 +15,7 @@ import onnx.inliner
 
 from edgekit.errors import ModelError, first_line
 from edgekit.rewrite import PassResult
-from edgekit.rewrite.names import graphs_of
+from edgekit.rewrite.names import ONNX_DOMAINS, graphs_of
 from edgekit.rewrite.replacing import opset_of
 
 
@@ -48,7 +48,7 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
         return onnx.inliner.inline_local_functions(model)
     copy = onnx.ModelProto.FromString(model.SerializeToString())
     for entry in (entry for item in copy.functions for entry in item.opset_import):
-        entry.version = opset if entry.domain in ("", "ai.onnx") else entry.version
+        entry.version = opset if entry.domain in ONNX_DOMAINS else entry.version
     return onnx.inliner.inline_local_functions(copy)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import onnx
 
 from edgekit.rewrite import PassResult
+from edgekit.rewrite.names import ONNX_DOMAINS
 from edgekit.rewrite.replacing import Scope, replace_nodes
 from edgekit.rewrite.writer import NodeWriter
 
@@ -72,7 +73,7 @@ def _write_parts(write: NodeWriter, norm: Norm, axes: tuple[int, ...], output: s
 
 
 def _is_meant(node: onnx.NodeProto, opset: int) -> bool:
-    if node.domain not in ("", "ai.onnx") or any(node.output[1:]):
+    if node.domain not in ONNX_DOMAINS or any(node.output[1:]):
         return False
     return node.op_type == _SIMPLIFIED or (node.op_type == _NORM and opset < 17)
 

@@ -12,12 +12,11 @@ from typing import Any, TypeAlias
 
 import onnx
 
-from edgekit.rewrite.names import subgraphs
+from edgekit.rewrite.names import ONNX_DOMAINS, subgraphs
 from edgekit.rewrite.operator_shapes import is_ours, made_by
+from edgekit.rewrite.recurrent_node import KINDS
 from edgekit.rewrite.shapes_at import Known
 
-_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
-_ONNX = ("", "ai.onnx")
 _NUMBERS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 Formula: TypeAlias = Callable[[onnx.NodeProto, list[Any], list[Any]], int]
 
@@ -60,7 +59,7 @@ def _inside(graph: onnx.GraphProto, known: Mapping[str, Known]) -> Iterator[Work
 
 
 def _formula(node: onnx.NodeProto) -> Formula | None:
-    return _FORMULAS.get(node.op_type) if node.domain in _ONNX else None
+    return _FORMULAS.get(node.op_type) if node.domain in ONNX_DOMAINS else None
 
 
 def _macs(node: onnx.NodeProto, known: Mapping[str, Known]) -> int | None:
@@ -139,5 +138,5 @@ _FORMULAS: dict[str, Formula] = {
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Attention": _attention,
-    **dict.fromkeys(_GATES, _recurrent),
+    **dict.fromkeys(KINDS, _recurrent),
 }

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import onnx
 
+# ONNX's own operators stand under either name.
+ONNX_DOMAINS = ("", "ai.onnx")
+
 
 class Names:
     """Call it with a wanted name for that one or the first free of `name_1`, `name_2` …, taken from then on.
@@ -40,8 +43,12 @@ def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     """The graphs in a node's attributes."""
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        elif attribute.type == onnx.AttributeProto.GRAPHS:
-            yield from attribute.graphs
+    return (graph for _, graph in named_subgraphs(node))
+
+
+def named_subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
+    """The same, each with the place in front of the names of its nodes, such as `If.then_branch/`."""
+    for item in node.attribute:
+        graphs = [item.g] if item.type == onnx.AttributeProto.GRAPH else item.graphs
+        for at, graph in enumerate(graphs):
+            yield f"{node.op_type}.{item.name}" + (f"[{at}]/" if at else "/"), graph

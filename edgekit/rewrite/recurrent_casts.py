@@ -19,13 +19,13 @@ import onnx
 from edgekit.rewrite import PassResult
 from edgekit.rewrite.emulated import narrow_dtypes
 from edgekit.rewrite.moves import moved
-from edgekit.rewrite.names import Names
+from edgekit.rewrite.names import ONNX_DOMAINS, Names
+from edgekit.rewrite.recurrent_node import KINDS
 from edgekit.rewrite.shapes_at import Known, shapes_at
 from edgekit.rewrite.sort_nodes import sort_nodes
 
 # 0 is what shape inference does not know.
 _NARROW = (0, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-_RECURRENT = ("LSTM", "GRU", "RNN")
 # What TensorRT sees through as well: their first input is what comes out, but for its dtype.
 _SEEN_THROUGH = ("Cast", "CastLike", "Dropout")
 _UNKNOWN = Known(0, None)
@@ -70,7 +70,7 @@ def _part(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None:
 
 def _goes_forward(node: onnx.NodeProto) -> bool:
     directions = [item.s for item in node.attribute if item.name == "direction"]
-    return node.op_type in _RECURRENT and node.domain in ("", "ai.onnx") and directions in ([], [b"forward"])
+    return node.op_type in KINDS and node.domain in ONNX_DOMAINS and directions in ([], [b"forward"])
 
 
 def _is_wide_of_narrow(name: str, makers: Mapping[str, onnx.NodeProto], known: Mapping[str, Known]) -> bool:

@@ -11,12 +11,12 @@ from typing import Any
 
 import onnx
 
+from edgekit.rewrite.names import ONNX_DOMAINS, named_subgraphs
 from edgekit.rewrite.shapes_at import Known
 
 KINDS = ("LSTM", "GRU", "RNN")
 # What edgekit's operators compute, for one direction; the first is what ONNX takes where a node says nothing.
 ACTIVATIONS = {"LSTM": [["Sigmoid", "Tanh", "Tanh"]], "GRU": [["Sigmoid", "Tanh"]], "RNN": [["Tanh"], ["Relu"]]}
-_ONNX = ("", "ai.onnx")
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 
 
@@ -71,7 +71,7 @@ class Scope:
     def nodes(self) -> Iterator[tuple[int, RecurrentNode]]:
         """The recurrent nodes of this graph, without those of graphs inside it, and where in it they stand."""
         for at, node in enumerate(self.graph.node):
-            if node.op_type in KINDS and node.domain in _ONNX:
+            if node.op_type in KINDS and node.domain in ONNX_DOMAINS:
                 yield at, _read(node, self.path, self.known, self.made_by)
 
 
@@ -97,10 +97,8 @@ def _scopes(graph: onnx.GraphProto, path: str, outer: Scope) -> Iterator[Scope]:
     )
     yield scope
     for node in graph.node:
-        for item in node.attribute:
-            for at, inner in enumerate([item.g] if item.type == onnx.AttributeProto.GRAPH else item.graphs):
-                where = f"{node.op_type}.{item.name}" + (f"[{at}]" if at else "")
-                yield from _scopes(inner, f"{path}{where}/", scope)
+        for where, inner in named_subgraphs(node):
+            yield from _scopes(inner, path + where, scope)
 
 
 def _read(

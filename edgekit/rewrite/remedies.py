@@ -10,6 +10,7 @@ import re
 import onnx
 
 from edgekit.rewrite.names import graphs_of
+from edgekit.rewrite.recurrent_node import KINDS
 
 _GENERAL = "leave that node out, or write it in operators that are imported"
 _SEQUENCE = "write it with Split, Concat or a Loop over a tensor in place of a sequence"
@@ -34,7 +35,6 @@ _BY_OPERATOR = {
     "Det": "write the determinant with products",
     "Einsum": "write it with Transpose and MatMul",
 }
-_OF_RECURRENCES = ("LSTM", "GRU", "RNN")
 
 
 def remedy(node: onnx.NodeProto) -> str:
@@ -50,7 +50,7 @@ def remedy_for(op_type: str) -> str:
     """The same by the name of one of ONNX's operators, as a parser's message has it."""
     if op_type in _BY_OPERATOR:
         return _BY_OPERATOR[op_type]
-    if op_type in _OF_RECURRENCES:
+    if op_type in KINDS:
         return "--precision fp32, or give it constant weights and no sequence_lens"
     if "Sequence" in op_type:
         return _SEQUENCE

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import onnx
 
 from edgekit.rewrite.element_types import declared_types, made_types
-from edgekit.rewrite.names import Names, graphs_of, subgraphs
+from edgekit.rewrite.names import ONNX_DOMAINS, Names, graphs_of, subgraphs
 from edgekit.rewrite.writer import NodeWriter
 
 
@@ -27,7 +27,7 @@ Write = Callable[[NodeWriter, onnx.NodeProto, Scope], None]
 
 def opset_of(model: onnx.ModelProto | onnx.FunctionProto) -> int:
     """The version of ONNX's operators that a model or a function uses; 0 where it uses none."""
-    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    return next((entry.version for entry in model.opset_import if entry.domain in ONNX_DOMAINS), 0)
 
 
 def replace_nodes(model: onnx.ModelProto, is_meant: IsMeant, write: Write) -> bool:

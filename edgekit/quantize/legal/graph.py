@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from edgekit.rewrite.names import ONNX_DOMAINS
 from edgekit.rewrite.sort_nodes import names_used
 
 Q, DQ = "QuantizeLinear", "DequantizeLinear"
-ONNX_DOMAINS, MICROSOFT = ("", "ai.onnx"), "com.microsoft"
+MICROSOFT = "com.microsoft"
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _KEEP_CONSTANT = (Q, DQ, "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Cast")
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import onnx
 
 from edgekit.quantize.legal.breach import Breach, breach
-from edgekit.quantize.legal.graph import DQ, MICROSOFT, ONNX_DOMAINS, Edge, Q, QdqGraph, Scheme, Weight, label
+from edgekit.quantize.legal.graph import DQ, MICROSOFT, Edge, Q, QdqGraph, Scheme, Weight, label
+from edgekit.rewrite.names import ONNX_DOMAINS
 
 _TYPE = onnx.TensorProto
 UNSIGNED = (_TYPE.UINT8, _TYPE.UINT4)

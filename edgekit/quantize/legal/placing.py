@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import onnx
 
 from edgekit.quantize.legal.breach import Breach, breach
-from edgekit.quantize.legal.graph import DQ, ONNX_DOMAINS, Edge, Q, QdqGraph
+from edgekit.quantize.legal.graph import DQ, Edge, Q, QdqGraph
 from edgekit.quantize.legal.numbers import bias_edges
 from edgekit.quantize.legal.regions import attentions, normalization_edges
+from edgekit.rewrite.names import ONNX_DOMAINS
 
 
 def misplaced_edges(graph: QdqGraph) -> list[tuple[str, Edge]]:

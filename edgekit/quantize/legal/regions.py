@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from edgekit.quantize.legal.graph import DQ, ONNX_DOMAINS, Edge, Q, QdqGraph
+from edgekit.quantize.legal.graph import DQ, Edge, Q, QdqGraph
+from edgekit.rewrite.names import ONNX_DOMAINS
 
 _PRODUCTS = ("MatMul", "Einsum")
 _MOVES = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Cast"}

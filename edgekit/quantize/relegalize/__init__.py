@@ -17,7 +17,7 @@ import collections
 import onnx
 
 from edgekit.quantize.legal import breaches, is_quantized
-from edgekit.quantize.legal.graph import MICROSOFT, ONNX_DOMAINS
+from edgekit.quantize.legal.graph import MICROSOFT
 from edgekit.quantize.relegalize.activations import symmetric_activations
 from edgekit.quantize.relegalize.concats import share_concat_scales
 from edgekit.quantize.relegalize.floats import bypass_misplaced, float_biases
@@ -28,6 +28,7 @@ from edgekit.quantize.relegalize.relus import restore_relus
 from edgekit.quantize.relegalize.weights import symmetric_weights
 from edgekit.rewrite import PassResult
 from edgekit.rewrite.constants import constants_to_initializers
+from edgekit.rewrite.names import ONNX_DOMAINS
 from edgekit.rewrite.opset import raise_opset
 from edgekit.rewrite.sort_nodes import sort_nodes
 from edgekit.rewrite.unread import drop_unread
