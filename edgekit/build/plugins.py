@@ -122,11 +122,13 @@ def why_not_attention(item: Candidate, place: Place | None) -> str:
         return "TensorRT computes it itself"
     if place is None:
         return ""
+    # Behind a Reshape the heads of q alone may not be known: they do not decide whether it fits.
+    kv_heads = item.kv_heads or item.heads or 1
     size = AttentionSize(
         dtype=PRECISIONS.get(item.dtype, "another type"),
         batch=1,
-        heads=item.heads,
-        kv_heads=item.kv_heads,
+        heads=item.heads or kv_heads,
+        kv_heads=kv_heads,
         queries=max(item.queries, 1),
         keys=max(item.queries, 1) if item.has_cache else max(item.keys, 1),
         past=max(item.keys - item.queries, 1) if item.has_cache else 0,

@@ -14,7 +14,7 @@ from onnx import helper  # noqa: E402
 
 from edgekit.check import check, lines, write_check_page  # noqa: E402
 from edgekit.check.verdict import OUTCOMES, node_rules  # noqa: E402
-from edgekit.configs import CheckConfig  # noqa: E402
+from edgekit.configs import CheckConfig, ExportConfig  # noqa: E402
 from edgekit.errors import OutputError, UsageError  # noqa: E402
 from tests.build.test_attention import model as attention  # noqa: E402
 from tests.build.test_attention import shapes_of  # noqa: E402
@@ -186,3 +186,18 @@ def test_a_page_does_not_replace_the_model(tmp_path, small_onnx):
     with pytest.raises(OutputError, match="expected OUT to be another file"):
         write_check_page(report, tmp_path / "m.onnx")
     onnx.load(tmp_path / "m.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opset", [20, 23])
+def test_a_gpt_with_a_cache_on_a_thor(tmp_path, opset):
+    """As torch's exporter writes it: Attention nodes, or products; in front of either the cache is joined by Concat."""
+    pytest.importorskip("torch")
+    from edgekit.export import export
+
+    export("gpt2_cached", tmp_path / "gpt.onnx", ExportConfig(set=("layers=2",), opset=opset))
+    report = check(tmp_path / "gpt.onnx", CheckConfig("jetpack7.0", device="agx-thor"))
+    attention = [node for node in report.nodes if node.op == ("Attention" if opset == 23 else "Softmax")]
+    assert [node.outcome for node in attention] == ["plugin", "plugin"]
+    assert all("EdgekitAttention covers it, with its cache" in node.reason for node in attention)
+    assert all(("taken apart" in node.reason) == (opset == 23) for node in attention)
