@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgekit.errors import RecipeError, nearest
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
+# What the name of a device says that has no silicon: tests play a driver to the runtime.
+FAKE_DEVICE = "fake device"
 
 # What can be promised, in which direction, the gate that it belongs to, and between which values it makes sense.
 _FRACTION, _ANY = (0.0, 1.0), (-math.inf, math.inf)
@@ -118,6 +120,13 @@ def verdict_of(findings: Iterable[Finding]) -> tuple[str, int]:
     if codes:
         return FAIL, min(codes)
     return (INCONCLUSIVE, 5) if any(outcome == INCONCLUSIVE for outcome, _ in outcomes) else (PASS, 0)
+
+
+def doubt_fakes(findings: Iterable[Finding], device: str) -> tuple[Finding, ...]:
+    """What was found on a device that tests play proves nothing of a real one: there, nothing is a PASS."""
+    if FAKE_DEVICE not in device:
+        return tuple(findings)
+    return tuple(replace(item, outcome=INCONCLUSIVE) if item.outcome == PASS else item for item in findings)
 
 
 def _number(text: str) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any
 from edgekit.configs import BuildConfig, ExportConfig, QuantizeConfig, ValidateConfig
 from edgekit.errors import RecipeError, nearest
 from edgekit.resources import resource
-from edgekit.specs import Postprocess, Preprocess, from_table
+from edgekit.specs import Postprocess, Preprocess, Stream, from_table
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,7 +29,8 @@ class Family:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One config a stage, what a frame becomes and what the output means; a missing table keeps its defaults.
+    """One config a stage; what a frame becomes, what the output means, what a stream carries. What is missing keeps its
+    defaults.
 
     `recipe` says for which networks these are.
     """
@@ -41,9 +42,10 @@ class Recipe:
     validate: ValidateConfig = ValidateConfig()
     preprocess: Preprocess | None = None
     postprocess: Postprocess | None = None
+    stream: Stream | None = None
 
 
-_TABLES: dict[str, type[Any]] = {
+_TABLES: dict[str, Any] = {
     "recipe": Family,
     "export": ExportConfig,
     "quantize": QuantizeConfig,
@@ -51,9 +53,10 @@ _TABLES: dict[str, type[Any]] = {
     "validate": ValidateConfig,
     "preprocess": Preprocess,
     "postprocess": Postprocess,
+    "stream": Stream,
 }
 # The fields that name files, or data.
-_PATHS = {"weights", "data", "reference", "labels", "scales", "calibration_cache"}
+_PATHS = {"weights", "data", "reference", "labels", "scales", "calibration_cache", "tokenizer", "filters"}
 
 
 def recipe_names() -> list[str]:
@@ -120,7 +123,7 @@ def _beside(folder: Path, config: Any) -> Any:
     changed: dict[str, Any] = {}
     for name in _PATHS & {item.name for item in fields(config)}:
         value = getattr(config, name)
-        if isinstance(value, Path) or (isinstance(value, str) and (":" not in value or ".py:" in value)):
+        if isinstance(value, Path) or (isinstance(value, str) and value and (":" not in value or ".py:" in value)):
             changed[name] = folder / value if isinstance(value, Path) else str(folder / value)
     return replace(config, **changed)
 

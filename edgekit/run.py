@@ -11,13 +11,15 @@ from pathlib import Path
 from edgekit.configs import RunConfig
 from edgekit.data import Data, PictureData, batches, open_data, read_picture
 from edgekit.errors import DataError, UsageError
+from edgekit.postprocess import lines
 from edgekit.reports import StageReport, Stopwatch, peak_rss_mib
 from edgekit.runtime import Session
+from edgekit.specs import of_pictures
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One input: `answer` is its labels with probabilities, or the shapes of the outputs."""
+    """One input: `answer` is its labels with probabilities, or what else the bundle makes of it, or shapes."""
 
     name: str
     answer: tuple[str, ...]
@@ -63,7 +65,7 @@ def run(bundle: Path, config: RunConfig, show: Callable[[Frame], None] = lambda 
 
 def _frames(session: Session, config: RunConfig) -> Iterator[Frame]:
     # Opened first of all: what does not fit is said before the warm-up.
-    data = open_data(config.source, tuple(session.inputs.values()), session.preprocessing)
+    data = open_data(config.source, tuple(session.inputs.values()), of_pictures(session.preprocessing))
     session.warmup()
     if isinstance(data, PictureData):
         return _picture_frames(session, data.files, config.top)
@@ -94,11 +96,10 @@ def _array_frames(session: Session, data: Data, top: int) -> Iterator[Frame]:
 
 
 def _answer(session: Session, top: int) -> tuple[str, ...]:
-    """The labels of batch position 0, or the outputs' shapes where the bundle knows no labels."""
+    """What the bundle makes of batch position 0, or the outputs' shapes where it makes nothing of them."""
     if session.postprocessing is None:
         return tuple(f"{name}{list(session.output(name).shape)}" for name in session.outputs)
     try:
-        labels = session.postprocess(top)[0]
+        return lines(session.postprocessing, session.postprocess(top)[0])
     except DataError as error:
         return (str(error),)
-    return tuple(f"{label.name} {label.probability:.2f}" for label in labels)

@@ -121,6 +121,16 @@ def lite0(shared, photos: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def english(shared) -> Path:
+    """A folder with a small GPT-2 trained on Python's own help, some fifteen seconds: see tests/models/english.py."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from tests.models.english import train_english
+
+    return shared("english", train_english)
+
+
+@pytest.fixture(scope="session")
 def crops(shared) -> Path:
     """`calibration/` and `held_out/`: the demo's squares of photographs, cut by its own script."""
     pytest.importorskip("skimage")

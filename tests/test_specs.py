@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgekit.configs import BuildConfig, ValidateConfig
 from edgekit.errors import EdgekitError, RecipeError, ShapeError, UsageError, nearest
-from edgekit.specs import Postprocess, Preprocess, ShapeRange, TensorSpec, from_table, to_table
+from edgekit.specs import Classify, Preprocess, ShapeRange, TensorSpec, from_table, to_table
 
 NAMES = st.text(min_size=1, max_size=12).filter(lambda name: not name.isspace())
 RANGES = st.lists(st.lists(st.integers(1, 99), min_size=3, max_size=3).map(sorted), min_size=1, max_size=4)
@@ -109,11 +109,11 @@ def test_preprocessing_is_checked(change):
 
 
 def test_specs_survive_json():
-    for spec in (from_table(Preprocess, IMAGE, ""), Postprocess("classify", "logits", ("a", "b"))):
+    for spec in (from_table(Preprocess, IMAGE, ""), Classify("classify", "logits", ("a", "b"))):
         table = {key: list(value) if isinstance(value, tuple) else value for key, value in to_table(spec).items()}
         assert from_table(type(spec), table, "") == spec
     with pytest.raises(RecipeError):
-        Postprocess("guess", "logits")
+        Classify("guess", "logits")
 
 
 def test_nearest_helps():
@@ -128,10 +128,10 @@ def test_an_error_is_one_line_with_the_next_step():
 
 @pytest.mark.parametrize(
     ("low", "best", "high"),
-    [((2,), (1,), (3,)), ((1,), (3,), (2,)), ((0,), (1,), (1,)), ((1,), (1, 1), (1,)), ((1, 1), (1, 1), (1,))],
+    [((2,), (1,), (3,)), ((1,), (3,), (2,)), ((0,), (0,), (1,)), ((1,), (1, 1), (1,)), ((1, 1), (1, 1), (1,))],
 )
 def test_a_range_out_of_order_or_of_two_ranks_cannot_be_made(low, best, high):
-    with pytest.raises(ShapeError, match="expected 1 <= min <= opt <= max"):
+    with pytest.raises(ShapeError, match="expected 0 <= min <= opt <= max"):
         ShapeRange("x", low, best, high)
 
 

@@ -52,3 +52,8 @@ def test_the_wheel_installs_in_an_empty_environment(wheel, tmp_path, small_bundl
     assert "efficientnet_lite0" in named
     packages = subprocess.run([python, "-m", "pip", "list"], check=True, capture_output=True, text=True).stdout
     assert not [name for name in ("torch", "onnx ", "tensorrt") if f"\n{name}" in packages]
+    site = next((tmp_path / "env").glob("lib/python*/site-packages"))
+    # What goes onto a robot, without the tools that installed it.
+    ours = [path for path in site.iterdir() if not path.name.startswith(("pip", "setuptools", "_distutils"))]
+    files = [file for path in ours for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 250e6

@@ -13,11 +13,12 @@ from edgekit.files import json_bytes
 from edgekit.specs import TensorSpec, from_table, to_table
 
 MANIFEST = "manifest.json"
-SCHEMA = 1
+SCHEMA = 2
 OPTIMIZATIONS = ("disable_all", "all")
 # A manifest of a thousand files is below this; a larger one is not parsed.
 _LARGEST_MANIFEST = 1 << 20
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+_TEXTS = ("edgekit", "verdict", "preprocess", "postprocess", "stream")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,13 +57,19 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The parsed manifest. `ranges` maps a dimension's name to (min, opt, max); a Session opens at opt."""
+    """The parsed manifest. `ranges` maps a dimension's name to (min, opt, max); a Session opens at opt.
+
+    `preprocess`, `postprocess` and `stream` are files of specs, empty where there is none; `assets` are the files that
+    those name, such as a tokenizer.
+    """
 
     edgekit: str
     verdict: str
     model: ModelEntry
     preprocess: str
     postprocess: str
+    stream: str
+    assets: tuple[str, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     ranges: dict[str, tuple[int, ...]]
@@ -91,8 +98,9 @@ class Manifest:
                 outputs=tuple(from_table(TensorSpec, item, "outputs") for item in table.pop("outputs")),
                 ranges={name: tuple(item) for name, item in table.pop("ranges").items()},
                 engines=tuple(from_table(EngineEntry, item, "engines") for item in table.pop("engines")),
+                assets=tuple(str(item) for item in table.pop("assets")),
                 files={name: from_table(FileEntry, item, name) for name, item in table.pop("files").items()},
-                **{name: str(table.pop(name)) for name in ("edgekit", "verdict", "preprocess", "postprocess")},
+                **{name: str(table.pop(name)) for name in _TEXTS},
             )
             if table:
                 raise IntegrityError(f"expected no other keys in {MANIFEST}, found {', '.join(table)}")
@@ -114,12 +122,14 @@ class Manifest:
             if not _DIGEST.fullmatch(entry.sha256) or entry.size < 0:
                 raise IntegrityError(f"expected a size and a SHA-256 for {name}, found {entry}")
         engines = (name for engine in self.engines for name in (engine.file, engine.plugins))
-        for name in filter(None, (self.model.file, self.preprocess, self.postprocess, *engines)):
+        specs = (self.preprocess, self.postprocess, self.stream, *self.assets)
+        for name in filter(None, (self.model.file, *specs, *engines)):
             if name not in self.files:
                 raise IntegrityError(f"expected {name} among the files of {MANIFEST}, found none")
         for name, sizes in self.ranges.items():
-            # `type` keeps true, 1.5 and "1" out, which JSON may hold; a Session reads three sizes.
-            if [type(size) for size in sizes] != [int, int, int] or not 1 <= sizes[0] <= sizes[1] <= sizes[2]:
+            # `type` keeps true, 1.5 and "1" out, which JSON may hold; a Session opens at the second.
+            three = [type(size) for size in sizes] == [int, int, int]
+            if not three or not 0 <= sizes[0] <= sizes[1] <= sizes[2] or sizes[1] == 0:
                 raise IntegrityError(f"expected {MANIFEST} as edgekit writes it, found ranges: {name} is {sizes}")
         if self.model.optimization not in OPTIMIZATIONS:
             raise IntegrityError(f"expected optimization {OPTIMIZATIONS}, found {self.model.optimization!r}")

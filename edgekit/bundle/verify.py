@@ -27,14 +27,14 @@ class VerifiedBundle:
     manifest: Manifest
     contents: dict[str, bytes]
 
-    def table(self, kind: type[Any], name: str) -> Any:
+    def table(self, kind: Any, name: str) -> Any:
         """The spec that a kept JSON file holds, None without a name; IntegrityError when it is no such spec."""
         if not name:
             return None
         try:
             return from_table(kind, json.loads(self.contents[name]), name)
         except (ValueError, AttributeError, EdgekitError) as error:
-            raise IntegrityError(f"expected a {kind.__name__} as JSON in {name}, found: {error}") from error
+            raise IntegrityError(f"expected a spec as JSON in {name}, found: {error}") from error
 
 
 def verify(bundle: Path, keep: Collection[str] = ()) -> VerifiedBundle:

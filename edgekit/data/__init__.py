@@ -11,7 +11,7 @@ from edgekit.data.pictures import PICTURES, PictureData, pictures, read_picture
 from edgekit.data.samples import Array, Batch, Data, Indices, Labels, Samples, batches, fixed_batch, told
 from edgekit.data.watching import Watched
 from edgekit.errors import DataError
-from edgekit.specs import Preprocess, TensorSpec
+from edgekit.specs import ImagePreprocess, TensorSpec
 
 __all__ = [
     "PICTURES",
@@ -42,7 +42,7 @@ _FORMS = f"an .npz, a folder of .npz, .npy or pictures ({', '.join(PICTURES)}), 
 
 
 def open_data(
-    source: str, inputs: tuple[TensorSpec, ...], preprocess: Preprocess | None, classes: tuple[str, ...] = ()
+    source: str, inputs: tuple[TensorSpec, ...], preprocess: ImagePreprocess | None, classes: tuple[str, ...] = ()
 ) -> Data:
     """Open data for a model with these inputs.
 

@@ -14,7 +14,17 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.data.samples import Batch, Indices, Labels, Samples, check_fits, check_names, spread
+from edgekit.data.samples import (
+    Batch,
+    Indices,
+    Labels,
+    Samples,
+    batch_axes,
+    check_fits,
+    check_names,
+    sample_first,
+    spread,
+)
 from edgekit.errors import DataError, first_line
 from edgekit.specs import TensorSpec
 
@@ -37,8 +47,10 @@ class ArrayData:
 
     def __init__(self, where: Path, columns: dict[str, Column], inputs: tuple[TensorSpec, ...]) -> None:
         check_names(str(where), list(columns), inputs)
+        axes = batch_axes(inputs)
         for spec in inputs:
-            check_fits(str(where), spec, str(columns[spec.name].dtype), columns[spec.name].shape)
+            column = columns[spec.name]
+            check_fits(str(where), sample_first(spec, axes), str(column.dtype), column.shape)
         counts = {name: column.shape[0] for name, column in columns.items()}
         if len(set(counts.values())) != 1 or not all(counts.values()):
             raise DataError(

@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 from edgekit.data.labels import folder_labels
 from edgekit.data.samples import Indices, Labels, Samples, spread
 from edgekit.errors import DataError
-from edgekit.preprocess import apply
-from edgekit.specs import Preprocess, TensorSpec
+from edgekit.preprocess.image import apply
+from edgekit.specs import ImagePreprocess, TensorSpec
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -26,7 +26,7 @@ class PictureData:
         self,
         where: Path,
         files: tuple[Path, ...],
-        preprocess: Preprocess,
+        preprocess: ImagePreprocess,
         inputs: tuple[TensorSpec, ...],
         classes: tuple[str, ...],
     ) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgekit.data.samples import Samples
 from edgekit.errors import DataError
-from edgekit.specs import Preprocess
+from edgekit.specs import ImagePreprocess
 
 
 class Watched:
@@ -29,7 +29,8 @@ class Watched:
         """Yield the same samples."""
         for samples in stream:
             self.count += len(samples)
-            for name, array in samples.inputs.items():
+            for name in samples.inputs:
+                array = samples.rows(name)
                 self._digests.setdefault(name, hashlib.sha256()).update(np.ascontiguousarray(array).data)
                 self._floats |= {name} if array.dtype.kind == "f" else set()
                 self.low[name] = min(self.low.get(name, np.inf), float(array.min()))
@@ -44,7 +45,7 @@ class Watched:
             whole.update(name.encode() + digest.digest())
         return whole.hexdigest()
 
-    def doubts(self, preprocess: Preprocess | None = None) -> tuple[str, ...]:
+    def doubts(self, preprocess: ImagePreprocess | None = None) -> tuple[str, ...]:
         """What looks wrong although it fits, one line each.
 
         Raises DataError for a range that `preprocess` cannot have made by far, such as 0..255 where it makes 0..1.
@@ -65,7 +66,7 @@ class Watched:
         return tuple(found)
 
     def _compare(self, name: str, samples: Samples) -> None:
-        for row in () if name in self._differ else samples.inputs[name]:
+        for row in () if name in self._differ else samples.rows(name):
             value = np.ascontiguousarray(row).tobytes()
             if self._first.setdefault(name, value) != value:
                 self._differ.add(name)
@@ -73,7 +74,7 @@ class Watched:
                 return
 
 
-def _against_recipe(name: str, low: float, high: float, preprocess: Preprocess) -> list[str]:
+def _against_recipe(name: str, low: float, high: float, preprocess: ImagePreprocess) -> list[str]:
     """Pixels of 0..255 become (0 - mean) / std .. (255 - mean) / std."""
     channels = zip(preprocess.mean, preprocess.std, strict=True)
     ends = [(pixel - mean) / std for mean, std in channels for pixel in (0, 255)]

@@ -8,8 +8,9 @@ from pathlib import Path
 from edgekit.budget import Finding
 from edgekit.build import BuildReport, build
 from edgekit.configs import CALIBRATED, DeployConfig
+from edgekit.deploy.described import check_recipe
 from edgekit.deploy.plan import Plan, make_plan
-from edgekit.deploy.ship import check_recipe, ship
+from edgekit.deploy.ship import Judged, ship
 from edgekit.device import find_gpus
 from edgekit.files import written_aside
 from edgekit.quantize import QuantizeReport, quantize
@@ -72,7 +73,7 @@ def deploy(
     stages = {"export": source.onnx, "quantize": ready, **built, "validate": judged.path}
     bundle = out / "bundle"
     if exit_code == 0:
-        ship(bundle, plan, stages, engine, verdict)
+        ship(bundle, plan, Judged(stages, engine, verdict))
     # Example inputs are doubtful data by themselves, and the verdict says that they are no more than that.
     made = (source, quantized, engine, None if source.judged_on else judged)
     notes = _precision_notes(engine, plan.precision)

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit import __version__
 from edgekit.build import BuildReport
 from edgekit.bundle import Contents, EngineEntry, Manifest, ModelEntry, pack
+from edgekit.deploy.described import Described
 from edgekit.deploy.plan import Plan
-from edgekit.errors import OutputError, RecipeError, ShapeError
-from edgekit.files import json_bytes, sha256_of
+from edgekit.errors import OutputError, ShapeError
+from edgekit.files import sha256_of
 from edgekit.judge import OPTIMIZATION
 from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx
 from edgekit.shapes import shape_ranges
-from edgekit.specs import Postprocess, ShapeRange, TensorSpec, to_table
+from edgekit.specs import ShapeRange, TensorSpec
 
 
-def ship(out: Path, plan: Plan, stages: dict[str, Path], engine: BuildReport | None, verdict: str) -> None:
+@dataclass(frozen=True)
+class Judged:
+    """What the stages came to: their files by stage, the engine if there is one, the verdict."""
+
+    stages: dict[str, Path]
+    engine: BuildReport | None
+    verdict: str
+
+
+def ship(out: Path, plan: Plan, judged: Judged) -> None:
     """Write the bundle to the folder `out`, whole or not at all."""
+    stages, engine = judged.stages, judged.engine
     model = read_onnx(stages["quantize"])
     inputs, outputs = graph_inputs(model), graph_outputs(model)
     ranges = shape_ranges(inputs, plan.build_config().shape, metadata(model, "ranges") or {})
-    labels = tuple(metadata(model, "labels") or ())
-    answer = plan.recipe.postprocess or (Postprocess("classify", outputs[0].name, labels) if labels else None)
     contents = Contents(copies={"model.onnx": stages["quantize"], "reports/accuracy.json": stages["validate"]})
-    if plan.recipe.preprocess:
-        contents.made["preprocess.json"] = json_bytes(to_table(plan.recipe.preprocess))
-    if answer:
-        contents.made["postprocess.json"] = json_bytes(to_table(answer))
+    described = Described.of(plan.recipe, model)
+    described.put_into(contents)
     if engine:
         contents.copies[engine.path.name] = engine.path
         contents.copies["reports/build.json"] = Path(f"{engine.path}.json")
@@ -35,7 +43,7 @@ def ship(out: Path, plan: Plan, stages: dict[str, Path], engine: BuildReport | N
             contents.copies[_plugins_file(engine)] = engine.plugins
     manifest = Manifest(
         edgekit=__version__,
-        verdict=verdict,
+        verdict=judged.verdict,
         model=ModelEntry(
             file="model.onnx",
             architecture=metadata(model, "architecture") or "",
@@ -43,8 +51,8 @@ def ship(out: Path, plan: Plan, stages: dict[str, Path], engine: BuildReport | N
             precision=plan.precision,
             optimization=OPTIMIZATION,
         ),
-        preprocess="preprocess.json" if plan.recipe.preprocess else "",
-        postprocess="postprocess.json" if answer else "",
+        **described.names(),
+        assets=tuple(sorted(described.assets)),
         inputs=inputs,
         outputs=outputs,
         ranges=_dimension_ranges(inputs, ranges),
@@ -52,26 +60,6 @@ def ship(out: Path, plan: Plan, stages: dict[str, Path], engine: BuildReport | N
         files={},
     )
     pack(out, manifest, contents)
-
-
-def check_recipe(model: Path, plan: Plan) -> None:
-    """Raise RecipeError for an input or output in the recipe that the exported model does not have."""
-    recipe = plan.recipe
-    if recipe.preprocess is None and recipe.postprocess is None:
-        return  # half a gigabyte of a VGG need not be read for that
-    proto = read_onnx(model)
-    for table, name, specs in (
-        ("[preprocess] input", recipe.preprocess and recipe.preprocess.input, graph_inputs(proto)),
-        ("[postprocess] output", recipe.postprocess and recipe.postprocess.output, graph_outputs(proto)),
-    ):
-        names = [spec.name for spec in specs]
-        if name is not None and name not in names:
-            raise RecipeError(f"{table}: expected one of {', '.join(names)}, found {name!r}", "--recipe")
-    answer = recipe.postprocess
-    for spec in graph_outputs(proto) if answer and answer.labels else ():
-        classes = spec.shape[-1] if spec.shape else None
-        if answer and spec.name == answer.output and isinstance(classes, int) and classes != len(answer.labels):
-            raise RecipeError(f"[postprocess] labels: expected {classes} names, found {len(answer.labels)}", "--recipe")
 
 
 def _engine_entries(engine: BuildReport | None) -> tuple[EngineEntry, ...]:

@@ -6,8 +6,6 @@ import collections
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from edgekit.configs import ExportConfig
 from edgekit.data import write_npz
 from edgekit.errors import ExportError
@@ -62,7 +60,7 @@ def export(
         differences = _compared(serialized, made, subject, config.tolerance)
         partial.write_bytes(serialized)
     if config.save_examples:
-        _save_examples(out, dict(zip(subject.inputs, subject.examples.values(), strict=True)))
+        _save_examples(out, subject)
     progress("exported", _STEPS, _STEPS)
     report = ExportReport(
         path=out,
@@ -110,6 +108,11 @@ def _untrained(model: str, network: Network) -> list[str]:
     return [] if network.trained else [f"{model} has no --weights: its weights are seeded random numbers"]
 
 
-def _save_examples(out: Path, examples: dict[str, torch.Tensor]) -> None:
+def _save_examples(out: Path, subject: Subject) -> None:
+    """As evaluation data have it: samples along axis 0, also of a state that has its batch elsewhere."""
+    arrays = {}
+    for onnx_name, (name, value) in zip(subject.inputs, subject.examples.items(), strict=True):
+        axis = next((axis for axis, dim in subject.axes.get(name, {}).items() if dim == "batch"), 0)
+        arrays[onnx_name] = value.movedim(axis, 0).numpy()
     with written_aside(examples_file(out)) as partial:
-        write_npz(partial, {name: value.numpy() for name, value in examples.items()})
+        write_npz(partial, arrays)

@@ -1,4 +1,5 @@
-"""What the exported file tells the stages that read it: architecture, task, labels, ranges of the open axes."""
+"""What the exported file tells the stages that read it: architecture, task, labels, ranges of the open axes,
+what a stream carries."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import onnx
 from edgekit.export.subject import Subject
 from edgekit.models import ARCHITECTURES
 from edgekit.models.network import Network
+from edgekit.specs import to_table
 
 
 def add_metadata(proto: onnx.ModelProto, model: str, network: Network, subject: Subject) -> None:
@@ -21,6 +23,8 @@ def add_metadata(proto: onnx.ModelProto, model: str, network: Network, subject: 
         metadata |= {"edgekit.architecture": model, "edgekit.task": ARCHITECTURES[model].task}
     if network.labels:
         metadata["edgekit.labels"] = json.dumps(network.labels)
+    if network.stream:
+        metadata["edgekit.stream"] = json.dumps(to_table(network.stream))
     onnx.helper.set_model_props(proto, metadata)
 
 

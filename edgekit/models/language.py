@@ -18,6 +18,7 @@ from edgekit.errors import ModelError
 from edgekit.models.network import Network, untrained
 from edgekit.models.sizes import check_heads, sizes_from_one, up_to
 from edgekit.quiet import quiet
+from edgekit.specs import Stream
 
 
 @dataclass(frozen=True)
@@ -154,14 +155,14 @@ def gpt2_cached(config: Gpt2Sizes) -> Network:
     """GPT-2 that writes: one token, or a chunk of them, a call."""
     shape = (2, config.heads, 5, config.hidden_size // config.heads)
     generator = torch.Generator().manual_seed(0)
-    names = cache_names("past", config.layers)
+    names, presents = (cache_names(kind, config.layers) for kind in ("past", "present"))
     return untrained(
         lambda: Gpt2Cached(_gpt2(config)),
         {"tokens": _tokens(config, 3)} | {name: torch.randn(shape, generator=generator) for name in names},
-        ("logits", *cache_names("present", config.layers)),
+        ("logits", *presents),
         axes={name: {0: "batch", 2: "past"} for name in names},
-        # An engine's axes start at 1: the first call of a text, with an empty cache, is for onnxruntime alone.
-        ranges={"time": (1, 1, config.positions), "past": up_to(config.positions - 1)},
+        ranges={"time": (1, 1, config.positions), "past": (0, *up_to(config.positions - 1)[1:])},
+        stream=Stream(tuple(map("=".join, zip(names, presents, strict=True))), "tokens", "logits"),
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from edgekit.specs import Stream
+
 
 @dataclass(frozen=True)
 class Network:
@@ -16,6 +18,7 @@ class Network:
     `inputs` and `outputs` are the ONNX names; empty, inputs keep forward's names and outputs are named by the export.
     `axes` names the open axes of an argument, {axis: dimension}, where the export's rule does not hold: a recurrent
     state [layers,N,H] has {1: "batch"}. `ranges` bounds a dimension, (min, opt, max), that the network itself bounds.
+    `stream` says what of it is carried from one call to the next.
     """
 
     module: torch.nn.Module
@@ -27,6 +30,7 @@ class Network:
     trained: bool = True
     axes: dict[str, dict[int, str]] = field(default_factory=dict)
     ranges: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    stream: Stream | None = None
 
 
 def seeded(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from edgekit.errors import UsageError
 from edgekit.models.network import Network, untrained
 from edgekit.models.sizes import sizes_from_one
+from edgekit.specs import Stream
 
 _CELLS: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -119,7 +120,7 @@ class LanguageModel(nn.Module):
         return self.head(self.steps(self.embedding(tokens), None)[0])  # type: ignore[no-any-return]
 
 
-class Stream(_Headed):
+class StateStream(_Headed):
     """x [N,T,I], h [layers,N,H] -> logits [N,T,C], the next h; of an RNN or GRU.
 
     Weights have the names of `Tagger`, so that a tagger in one direction is trained on whole series and streams here.
@@ -136,7 +137,7 @@ class Stream(_Headed):
         return self.head(steps), h
 
 
-class CellStream(Stream):
+class CellStream(StateStream):
     """x [N,T,I], h [layers,N,H], c [layers,N,H] -> logits [N,T,C], the next h, the next c; of an LSTM."""
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
@@ -172,7 +173,7 @@ def stream(config: RecurrentConfig) -> Network:
     generator = torch.Generator().manual_seed(1)
     # A state's values lie within -1..1.
     states = {name: torch.rand(config.layers, 2, config.hidden_size, generator=generator) * 2 - 1 for name in names}
-    kind = CellStream if config.cell == "lstm" else Stream
+    kind = CellStream if config.cell == "lstm" else StateStream
     examples = {"x": _series(config, steps=4), **states}
     return untrained(
         lambda: kind(config),
@@ -180,6 +181,7 @@ def stream(config: RecurrentConfig) -> Network:
         ("logits", *(f"{name}_out" for name in names)),
         axes={name: {1: "batch"} for name in names},
         ranges={"time": (1, 1, 64)},  # tuned for what a stream brings most often: one step
+        stream=Stream(tuple(f"{name}={name}_out" for name in names)),
     )
 
 

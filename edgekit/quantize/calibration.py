@@ -18,7 +18,7 @@ from edgekit.quantize.table import ScaleTable, read_table
 from edgekit.recipe import load_recipe, recipe_of
 from edgekit.reports import Progress
 from edgekit.rewrite.reading import graph_inputs, metadata
-from edgekit.specs import Preprocess, TensorSpec
+from edgekit.specs import ImagePreprocess, TensorSpec, of_pictures
 
 # Of that many samples at a time all activations that layers read are alive at once; eight, where only numbers are kept.
 _BATCH_WHOLE, _BATCH_REDUCED = 4, 8
@@ -50,7 +50,7 @@ class _Source:
 
     data: Data
     inputs: tuple[TensorSpec, ...]
-    preprocess: Preprocess | None
+    preprocess: ImagePreprocess | None
     labels: Labels | None
 
 
@@ -118,7 +118,7 @@ def _opened(model: onnx.ModelProto, config: QuantizeConfig) -> _Source:
     assert config.data is not None
     inputs = graph_inputs(model)
     name = config.recipe or recipe_of(metadata(model, "architecture"))
-    preprocess = load_recipe(name).preprocess if name else None
+    preprocess = of_pictures(load_recipe(name).preprocess) if name else None
     classes = tuple(metadata(model, "labels") or ())
     data = open_data(config.data, inputs, preprocess, classes)
     own = None if config.max_drop is None else data.labels

@@ -2,75 +2,68 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from edgekit.bundle import VerifiedBundle, read_manifest, verify
-from edgekit.errors import IntegrityError, SessionError, ShapeError, nearest
-from edgekit.runtime.backend import Array, Backend
-from edgekit.runtime.choice import Choice, choose
-from edgekit.specs import Postprocess, Preprocess, TensorSpec
+from edgekit.errors import IntegrityError, SessionError, ShapeError
+from edgekit.runtime import feeds as feeding
+from edgekit.runtime.backend import Array
+from edgekit.runtime.opening import Opened, open_bundle
+from edgekit.runtime.runner import Runner, Ticket, Timing
+from edgekit.runtime.sizes import Sizes
+from edgekit.specs import Postprocess, Preprocess, Stream, TensorSpec
 
 if TYPE_CHECKING:
-    from edgekit.postprocess import Label
+    from edgekit.preprocess import Preprocessor, Windows
+    from edgekit.preprocess.text import Texts
+    from edgekit.runtime.generation import Decoder
+    from edgekit.runtime.streaming import Streaming
 
-
-@dataclass(frozen=True)
-class Timing:
-    """When one inference started and ended, from `time.perf_counter_ns`."""
-
-    start_ns: int
-    end_ns: int
-
-    @property
-    def compute_ms(self) -> float:
-        """Milliseconds from enqueue to completion."""
-        return (self.end_ns - self.start_ns) / 1e6
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """An inference under way, to be waited for."""
-
-    start_ns: int
+Specs: TypeAlias = Mapping[str, TensorSpec]
 
 
 class Session:
-    """An open bundle. One session belongs to one thread; use it as a context manager."""
+    """An open bundle. One session belongs to one thread; use it as a context manager.
 
-    def __init__(self, bundle: VerifiedBundle, choice: Choice, backend: Backend) -> None:
-        manifest = bundle.manifest
+    Outputs are views: the next run overwrites them. An array from `input` is good until shapes change or, with
+    `on_failure="ort"`, until the backend does; `session.input(name)` for each frame is always right.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        bundle, manifest = opened.bundle, opened.bundle.manifest
         self.inputs: dict[str, TensorSpec] = {spec.name: spec for spec in manifest.inputs}
         self.outputs: dict[str, TensorSpec] = {spec.name: spec for spec in manifest.outputs}
-        self.backend = backend.name
-        self.device = backend.device
-        self.reason = choice.reason
+        self.reason = opened.choice.reason
         self.preprocessing: Preprocess | None = bundle.table(Preprocess, manifest.preprocess)
         self.postprocessing: Postprocess | None = bundle.table(Postprocess, manifest.postprocess)
-        self._ranges = manifest.ranges
-        self._backend: Backend | None = backend
-        self._owner = threading.get_ident()
-        self._runs = 0
-        self._dims = {name: sizes[1] for name, sizes in manifest.ranges.items()}
-        self._bind()
+        self._assets = {name: bundle.contents[name] for name in manifest.assets}
+        stream: Stream | None = bundle.table(Stream, manifest.stream)
+        self._runner = Runner(opened.backend, opened.fallback)
+        self._preprocessor: Preprocessor | None = None
+        self._streaming: Streaming | None = None
+        self._decoder: Decoder | None = None
+        self._sizes = _sizes(self.inputs, self.outputs, manifest.ranges, stream)
+        self._runner.bind_to(self._sizes)
+        if stream:
+            from edgekit.runtime.streaming import Streaming
+
+            self._streaming = Streaming(self._runner, self._sizes, stream)
 
     @classmethod
-    def open(cls, bundle: str | Path, backend: str = "auto") -> Session:
+    def open(cls, bundle: str | Path, backend: str = "auto", on_failure: str = "raise") -> Session:
         """Verify every byte of the bundle, then load it and open it at its opt shape.
 
-        `backend` is auto, ort, trt or rtx; `session.reason` says why auto chose as it did. Raises IntegrityError for
-        a damaged bundle, TargetError when this device cannot run what was asked for.
+        `backend` is auto, ort, trt or rtx; `session.reason` says why auto chose as it did. With `on_failure="ort"` a
+        backend that fails while it runs is replaced by onnxruntime, and `health()` says so; states begin anew then.
+        Raises IntegrityError for a damaged bundle, TargetError when this device cannot run what was asked for.
         """
-        manifest = read_manifest(Path(bundle))
-        choice = choose(manifest, backend)
-        engine_or_model = choice.engine.file if choice.engine else manifest.model.file
-        plugins = choice.engine.plugins if choice.engine else ""
-        verified = verify(Path(bundle), keep={engine_or_model, plugins, manifest.preprocess, manifest.postprocess})
-        return cls(verified, choice, _load(verified, choice, engine_or_model))
+        opened = open_bundle(Path(bundle), backend, on_failure)
+        try:
+            return cls(opened)
+        except BaseException:
+            opened.backend.close()
+            raise
 
     def __enter__(self) -> Session:
         return self
@@ -78,33 +71,46 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def backend(self) -> str:
+        """Who computes: ort, trt or rtx."""
+        return self._runner.name
+
+    @property
+    def device(self) -> str:
+        """On what it computes."""
+        return self._runner.device
+
     def input(self, name: str) -> Array:
         """The bound buffer of an input: write into it, then `execute`."""
-        self._known(name, self.inputs)
-        return self._mine().input(name)
+        feeding.known(name, self.inputs)
+        if self._streaming is not None:
+            self._streaming.leave_for(name)
+        return self._runner.mine().input(name)
 
     def output(self, name: str) -> Array:
         """A view of an output as the last run left it; the next run overwrites it."""
-        self._known(name, self.outputs)
-        return self._mine().output(name)
+        feeding.known(name, self.outputs)
+        if self._streaming is not None:
+            self._streaming.check_output(name)
+        return self._runner.mine().output(name)
 
     def submit(self) -> Ticket:
         """Start one inference on the bound buffers."""
-        backend = self._mine()
-        start_ns = time.perf_counter_ns()
-        backend.enqueue()
-        return Ticket(start_ns)
+        self._end_stream()
+        return self._runner.submit()
 
     def wait(self, ticket: Ticket, timeout: float | None = None) -> Timing:
-        """Wait until the inference is done; SessionError after `timeout` seconds."""
-        if not self._mine().synchronise(timeout):
-            raise SessionError(f"expected the inference to end within {timeout} s, found it running still")
-        self._runs += 1
-        return Timing(ticket.start_ns, time.perf_counter_ns())
+        """Wait until the inference is done; SessionError after `timeout` seconds, and then it can be waited for again.
+
+        onnxruntime computes in `submit`, and is done by then.
+        """
+        return self._runner.wait(ticket, timeout)
 
     def execute(self) -> Timing:
         """Run once on the bound buffers: no copies of ours, no allocation."""
-        return self.wait(self.submit())
+        self._end_stream()
+        return self._runner.execute()
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """Check the arrays, run once, and return copies of the outputs by name.
@@ -114,21 +120,23 @@ class Session:
         import numpy as np  # as the backend does: `import edgekit.runtime` itself needs none
 
         arrays = {name: np.asarray(value) for name, value in feeds.items()}
-        for name in arrays:
-            self._known(name, self.inputs)
-        for name, spec in self.inputs.items():
-            if name not in arrays:
-                raise ShapeError(f"expected inputs {', '.join(self.inputs)}, found no {name!r}")
-            spec.check(str(arrays[name].dtype), arrays[name].shape)
-        self._resize({name: array.shape for name, array in arrays.items()})
+        self._end_stream()
+        bound = self._runner.mine().input
+        if arrays.keys() != self.inputs.keys() or not all(
+            array.shape == bound(name).shape and array.dtype == bound(name).dtype for name, array in arrays.items()
+        ):
+            feeding.check_all(self.inputs, arrays)
+            self._resize({name: array.shape for name, array in arrays.items()})
+        backend = self._runner.mine()
         for name, array in arrays.items():
-            self.input(name)[...] = array
+            backend.input(name)[...] = array
         self.execute()
-        return {name: self.output(name).copy() for name in self.outputs}
+        read = self._runner.mine().output  # another backend may have taken over
+        return {name: read(name).copy() for name in self.outputs}
 
     def set_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        """Change the shape of an input within the bundle's range; buffers are made anew."""
-        self._known(name, self.inputs)
+        """Change the shape of an input within the bundle's range; the input is zeros then, and so are states."""
+        feeding.known(name, self.inputs)
         self.inputs[name].check(self.inputs[name].dtype, tuple(shape))
         self._resize({name: tuple(shape)})
 
@@ -137,74 +145,141 @@ class Session:
         for _ in range(runs):
             self.execute()
 
-    def preprocess(self, frame: Array, slot: int = 0) -> None:
-        """Write one picture, uint8 [H,W,3] RGB, into batch position `slot` of the bundle's image input."""
-        from edgekit.preprocess import apply
+    def preprocess(self, item: Any, slot: int = 0) -> None:
+        """Write a picture, a sound, texts or a series into the bundle's inputs, as the bundle says.
 
-        if self.preprocessing is None:
-            raise SessionError("expected a bundle with image preprocessing, found none", "session.input(name)[:] = …")
-        apply(self.preprocessing, frame, self.input(self.preprocessing.input)[slot])
+        A picture is uint8 [H,W,3] RGB and goes into batch position `slot`; what else there is stands in
+        `edgekit.specs`. Open axes follow it. Raises DataError for an item that does not fit.
+        """
+        preprocessor = self._prepared()
+        wanted = preprocessor.prepare(item)
+        shapes = {
+            name: tuple(sizes.get(axis, size) for axis, size in enumerate(self.input(name).shape))
+            for name, sizes in wanted.items()
+        }
+        for name, shape in shapes.items():
+            self.inputs[name].check(self.inputs[name].dtype, shape)
+        self._resize(shapes)
+        preprocessor.write(item, self.input, slot)
 
-    def postprocess(self, top: int = 1) -> list[list[Label]]:
-        """The `top` labels of each batch position, most probable first."""
-        from edgekit.postprocess import classify
+    def windows(self) -> Windows:
+        """Cuts a sound or a series that comes in chunks of any length into what `step` takes."""
+        from edgekit.preprocess import windows
+
+        return windows(self._described(), self._assets)
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text, by the bundle's tokenizer."""
+        return self._texts().encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids."""
+        return self._texts().decode(ids)
+
+    def postprocess(self, top: int = 1) -> list[Any]:
+        """The answer of each batch position, as the bundle says; of a classifier the `top` labels, the best first."""
+        from edgekit.postprocess import answers
 
         if self.postprocessing is None:
-            raise SessionError("expected a bundle with labels, found none", "session.output(name)")
-        return classify(self.output(self.postprocessing.output), self.postprocessing.labels, top)
+            raise SessionError("expected a bundle with labels or another answer, found none", "session.output(name)")
+        return answers(self.postprocessing, self.output, top)
+
+    def step(self, feeds: Array | Mapping[str, Any] | None = None) -> dict[str, Array]:
+        """Run once with the state that the last step left, and return views of the other outputs.
+
+        `feeds` are the inputs that are no states, or the array of the only one; a batch axis of 1 may be left away.
+        None is what the inputs hold, as `preprocess` left them. The state stays where it is computed: nothing of it is
+        copied, nothing allocated. `reset` begins anew, and so does the first step after anything else ran.
+        """
+        return self._streams().step(feeds)
+
+    def state(self) -> dict[str, Array]:
+        """Copies of the states, by the names of their inputs, as the next step will see them."""
+        return self._streams().states()
+
+    def reset(self) -> None:
+        """Begin a stream anew: states of zero, an empty cache."""
+        self._streams().reset()
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int,
+        *,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        stop: Sequence[int] = (),
+        seed: int | None = None,
+    ) -> Iterator[int]:
+        """Write on behind a prompt, token by token: an iterator of ids, each computed when it is asked for.
+
+        The likeliest at `temperature` 0, else drawn, among the `top_k` likeliest if that is given. It ends behind a
+        token of `stop`, or of the bundle's own stop tokens, which is the last one given. Raises ShapeError for a text
+        longer than the cache, SessionError for a bundle that is no decoder.
+        """
+        from edgekit.runtime.sampling import Sampler
+
+        sampler = Sampler(temperature, top_k, seed)
+        streaming = self._streams()
+        if self._decoder is None:
+            from edgekit.runtime.generation import Decoder
+
+            self._decoder = Decoder(self._runner, self._sizes, streaming)
+        return self._decoder.generate(prompt_ids, max_new_tokens, sampler, (*stop, *streaming.stream.stop))
 
     def health(self) -> dict[str, Any]:
-        """A plain account: who computes, on what, why, and how often it did."""
-        return {"backend": self.backend, "device": self.device, "reason": self.reason, "runs": self._runs}
+        """A plain account: who computes, on what, why, in what state, and what happened so far."""
+        who = {"backend": self.backend, "device": self.device, "reason": self.reason}
+        return {**who, **self._runner.health()}
+
+    def metrics(self) -> dict[str, Any]:
+        """Counters, and the histogram of milliseconds an inference took; any thread may ask."""
+        return self._runner.counters.snapshot()
 
     def close(self) -> None:
         """Give back buffers and engine; closing twice does no harm."""
-        if self._backend is not None:
-            self._mine().close()
-            self._backend = None
+        self._runner.close()
 
-    def _mine(self) -> Backend:
-        if self._backend is None:
-            raise SessionError("expected an open session, found it closed", "Session.open(bundle)")
-        if threading.get_ident() != self._owner:
-            raise SessionError("expected calls from the thread that opened the session, found another thread")
-        return self._backend
-
-    def _known(self, name: str, specs: Mapping[str, TensorSpec]) -> None:
-        if name not in specs:
-            raise ShapeError(f"expected one of {', '.join(specs)}, found {name!r}; {nearest(name, specs)}")
+    def _end_stream(self) -> None:
+        if self._streaming is not None:
+            self._streaming.end()
 
     def _resize(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        dims: dict[str, int] = {}
-        for name, shape in shapes.items():
-            for axis, size in zip(self.inputs[name].shape, shape, strict=True):
-                if isinstance(axis, str) and dims.setdefault(axis, size) != size:
-                    raise ShapeError(f"{name}: expected {axis} of {dims[axis]} as in the other inputs, found {size}")
-        for dim, size in dims.items():
-            low, _, high = self._ranges[dim]
-            if not low <= size <= high:
-                raise ShapeError(f"expected {dim} in {low}..{high}, the range of the bundle, found {size}")
-        if {**self._dims, **dims} != self._dims:
-            self._dims |= dims
-            self._bind()
+        dims = self._sizes.asked(shapes)
+        if self._sizes.changes(dims):
+            self._end_stream()
+            self._runner.bind_to(self._sizes, dims)
 
-    def _bind(self) -> None:
-        inputs = {name: spec.at(self._dims) for name, spec in self.inputs.items()}
-        bound = {name: shape for name, shape in inputs.items() if shape is not None}
-        if len(bound) < len(inputs):
-            raise IntegrityError("expected a range for every open axis in the manifest, found one missing")
-        self._mine().bind(bound, {name: spec.at(self._dims) for name, spec in self.outputs.items()})
+    def _prepared(self) -> Preprocessor:
+        if self._preprocessor is None:
+            from edgekit.preprocess import preprocessor
+
+            self._preprocessor = preprocessor(self._described(), self._assets)
+        return self._preprocessor
+
+    def _texts(self) -> Texts:
+        from edgekit.preprocess.text import Texts
+
+        found = self._prepared()
+        if not isinstance(found, Texts):
+            raise SessionError(
+                "expected a bundle with a tokenizer, found none", '[preprocess] kind = "text" in the recipe'
+            )
+        return found
+
+    def _described(self) -> Preprocess:
+        if self.preprocessing is None:
+            raise SessionError("expected a bundle with preprocessing, found none", "session.input(name)[:] = …")
+        return self.preprocessing
+
+    def _streams(self) -> Streaming:
+        if self._streaming is None:
+            raise SessionError("expected a bundle with states, found none", "[stream] states in the recipe")
+        return self._streaming
 
 
-def _load(verified: VerifiedBundle, choice: Choice, engine_or_model: str) -> Backend:
-    """Import the one backend that is needed, and no other."""
-    manifest, data = verified.manifest, verified.contents[engine_or_model]
-    specs = (*manifest.inputs, *manifest.outputs)
-    if choice.engine is None:
-        from edgekit.runtime.ort import OrtBackend
-
-        return OrtBackend(data, manifest.model.optimization, specs)
-    from edgekit.runtime.trt import TensorRTBackend
-
-    plugins = verified.contents.get(choice.engine.plugins, b"")
-    return TensorRTBackend(data, choice.engine.flavour, specs, plugins)
+def _sizes(inputs: Specs, outputs: Specs, ranges: Mapping[str, tuple[int, ...]], stream: Stream | None) -> Sizes:
+    try:
+        return Sizes(inputs, outputs, ranges, stream)
+    except ShapeError as error:
+        raise IntegrityError(f"expected a stream that fits the model, found: {error.problem}") from error

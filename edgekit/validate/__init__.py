@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.budget import LABELLED, Finding, Limit, parse_budget, verdict_of
+from edgekit.budget import LABELLED, Finding, Limit, doubt_fakes, parse_budget, verdict_of
 from edgekit.configs import ValidateConfig
 from edgekit.data import Samples, told
 from edgekit.errors import ModelError, UsageError
@@ -115,9 +115,9 @@ def _judged(source: Path, out: Path, config: ValidateConfig, progress: Progress)
     if measured:
         latency, judged = _latency(subject, config, compared.request, timed, progress)
         found |= judged
-    findings = tuple(found[limit] for limit in (*limits, *extra))
-    verdict, exit_code = verdict_of(findings)
     ran = compared.ran
+    findings = doubt_fakes((found[limit] for limit in (*limits, *extra)), ran.backend)
+    verdict, exit_code = verdict_of(findings)
     return ValidateReport(
         path=out,
         seconds=watch.seconds(),

@@ -14,7 +14,7 @@ from edgekit.data.perturb import NONE, PERTURBATIONS, Perturbation, Picture, per
 from edgekit.errors import UsageError
 from edgekit.metrics import Agreement, Sqnr, class_axis
 from edgekit.reports import Progress
-from edgekit.specs import Preprocess, TensorSpec
+from edgekit.specs import ImagePreprocess, TensorSpec
 
 SAMPLES = 32
 # Of large pictures fewer are kept.
@@ -77,7 +77,7 @@ class Robustness:
                 )
 
 
-def picture_inputs(inputs: tuple[TensorSpec, ...], preprocess: Preprocess | None) -> dict[str, int]:
+def picture_inputs(inputs: tuple[TensorSpec, ...], preprocess: ImagePreprocess | None) -> dict[str, int]:
     """The inputs that are pictures, with their axis H: the preprocessing's; without any, float ones of four axes with
     1, 3 or 4 channels at axis 1 or 3. Raises UsageError where there is none.
     """

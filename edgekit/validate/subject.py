@@ -18,7 +18,7 @@ from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_
 from edgekit.runtime import Session
 from edgekit.runtime.choice import backend_of, choose
 from edgekit.runtime.ort import OrtBackend
-from edgekit.specs import Postprocess, Preprocess, TensorSpec
+from edgekit.specs import Classify, ImagePreprocess, Postprocess, Preprocess, TensorSpec, of_pictures
 from edgekit.targets import sm_names
 
 ORT = "ort, cpu"
@@ -35,7 +35,7 @@ class Subject:
     onnx: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    preprocess: Preprocess | None
+    preprocess: ImagePreprocess | None
     classes: tuple[str, ...]
     classifies: bool
     narrow: tuple[str, ...]
@@ -56,7 +56,7 @@ class Subject:
 
     def on_onnxruntime(self, backend: str) -> bool:
         """Whether `backend`, as it was asked for, means onnxruntime here; TargetError for one that is not there."""
-        return self.manifest is None or choose(self.manifest, backend).backend == "ort"
+        return self.manifest is None or choose(self.manifest, backend)[0].backend == "ort"
 
 
 def open_subject(source: Path, config: ValidateConfig) -> Subject:
@@ -71,13 +71,14 @@ def open_subject(source: Path, config: ValidateConfig) -> Subject:
         raise UsageError(f"expected a bundle for backend {config.backend}, found the file {source}", "--backend ort")
     model = read_onnx(source)
     own = recipe_of(metadata(model, "architecture"))
-    classes = given.postprocess.labels if given.postprocess else tuple(metadata(model, "labels") or ())
+    answer = given.postprocess
+    classes = answer.labels if isinstance(answer, Classify) else tuple(metadata(model, "labels") or ())
     return Subject(
         path=source,
         onnx=source,
         inputs=graph_inputs(model),
         outputs=graph_outputs(model),
-        preprocess=given.preprocess or (load_recipe(own).preprocess if own else None),
+        preprocess=of_pictures(given.preprocess or (load_recipe(own).preprocess if own else None)),
         classes=classes,
         classifies=bool(classes) or "classification" in str(metadata(model, "task")),
         narrow=narrow_dtypes(model),
@@ -89,14 +90,15 @@ def _of_bundle(path: Path, given: Recipe) -> Subject:
     found = verify(path, keep={names.preprocess, names.postprocess})
     manifest = found.manifest
     answer: Postprocess | None = given.postprocess or found.table(Postprocess, manifest.postprocess)
+    labels = answer.labels if isinstance(answer, Classify) else ()
     return Subject(
         path=path,
         onnx=path / manifest.model.file,
         inputs=manifest.inputs,
         outputs=manifest.outputs,
-        preprocess=given.preprocess or found.table(Preprocess, manifest.preprocess),
-        classes=answer.labels if answer else (),
-        classifies=answer is not None,
+        preprocess=of_pictures(given.preprocess or found.table(Preprocess, manifest.preprocess)),
+        classes=labels,
+        classifies=isinstance(answer, Classify),
         narrow=narrow_dtypes(read_onnx(path / manifest.model.file)),
         manifest=manifest,
     )

@@ -145,7 +145,7 @@ def relu(path: Path, shape: list, **ranges: object) -> Path:
         ("y:1x2x4", "no input 'y'"),
         ("x:1x4", "expected 3 axes for x"),
         ("x:1x2x5", "axis 2 of x is fixed at 4, found 5"),
-        ("x:8x2x4:4x2x4:1x2x4", "1 <= min <= opt <= max"),
+        ("x:8x2x4:4x2x4:1x2x4", "0 <= min <= opt <= max"),
         ("x:1xtwox4", "--shape name:1x3x224x224"),
         (None, "--shape x:1xtimex4"),
     ],

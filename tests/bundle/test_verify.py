@@ -72,7 +72,7 @@ def entry(**values) -> dict:
         (lambda bundle: (bundle / "manifest.json").write_bytes(b"\xff\xfe"), "as edgekit writes it"),
         (lambda bundle: (bundle / "manifest.json").write_text("[" * 5000), "as edgekit writes it"),
         (lambda bundle: (bundle / "manifest.json").write_text(" " * (1 << 20) + "{}"), "below 1048576 bytes"),
-        (lambda bundle: change(bundle, schema=2), "schema 1"),
+        (lambda bundle: change(bundle, schema=1), "schema 2"),
         (lambda bundle: change(bundle, surprise=1), "no other keys"),
         (lambda bundle: change(bundle, files={"../model.onnx": entry()}), "plain file names"),
         (lambda bundle: change(bundle, files={"/etc/passwd": entry()}), "plain file names"),
@@ -148,7 +148,7 @@ def swap_for_a_link_to_itself(bundle: Path, name: str) -> None:
         (lambda bundle: swap_for_a_link_to_itself(bundle, "manifest.json"), "expected a bundle with manifest.json"),
         (lambda bundle: os.mkfifo(bundle / "pipe"), "found a link or a device"),
         (lambda bundle: (bundle / "reports" / "more").write_text("x"), "found reports/more too"),
-        (lambda bundle: (bundle / "manifest.json").write_text("[]"), "schema 1"),
+        (lambda bundle: (bundle / "manifest.json").write_text("[]"), "schema 2"),
         (lambda bundle: (bundle / "manifest.json").write_text("1" * 5000), "as edgekit writes it"),
         (lambda bundle: change(bundle, files={"a": entry(mode=7)}), "unknown key 'mode'"),
         (lambda bundle: change(bundle, files={"a": entry(size=-1)}), "a size and a SHA-256"),
@@ -159,7 +159,7 @@ def swap_for_a_link_to_itself(bundle: Path, name: str) -> None:
         ),
         *(
             (lambda bundle, sizes=sizes: change(bundle, ranges={"batch": sizes}), "ranges")
-            for sizes in ([1, 8], [], [8, 1, 1], [0, 1, 8], [1, 1.5, 8], "138", [True, 1, 8])
+            for sizes in ([1, 8], [], [8, 1, 1], [0, 0, 8], [1, 1.5, 8], "138", [True, 1, 8])
         ),
     ],
 )
@@ -187,7 +187,7 @@ def test_a_manifest_survives_its_own_json(text, ranges, specs):
     files = {"model.onnx": FileEntry(3, "0" * 64)}
     model = ModelEntry("model.onnx", text, text, "fp16", "all")
     engines = (EngineEntry("model.onnx", text, text, ("8.6", text), "model.onnx"),)
-    made = Manifest("1", text, model, "", "model.onnx", specs, specs, ranges, engines, files)
+    made = Manifest("1", text, model, "", "model.onnx", "", ("model.onnx",), specs, specs, ranges, engines, files)
     assert Manifest.parse(made.dump()) == made
 
 
@@ -195,6 +195,6 @@ def test_an_engine_whose_plugins_are_not_in_the_bundle_is_refused():
     files = {"model.onnx": FileEntry(3, "0" * 64)}
     model = ModelEntry("model.onnx", "", "", "fp16", "all")
     engines = (EngineEntry("model.onnx", "tensorrt", "10.3.0", ("8.7",), "plugins/kernels.so"),)
-    made = Manifest("1", "PASS", model, "", "", (), (), {}, engines, files)
+    made = Manifest("1", "PASS", model, "", "", "", (), (), (), {}, engines, files)
     with pytest.raises(IntegrityError, match=r"expected plugins/kernels\.so among the files"):
         Manifest.parse(made.dump())

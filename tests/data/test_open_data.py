@@ -10,10 +10,10 @@ from edgekit.data import ArrayData, PictureData, batches, check_there, open_data
 from edgekit.data.arrays import FolderData
 from edgekit.data.generated import GeneratedData
 from edgekit.errors import DataError
-from edgekit.specs import Preprocess, TensorSpec
+from edgekit.specs import ImagePreprocess, TensorSpec
 
 IMAGE = TensorSpec("image", "float32", ("batch", 3, 8, 8))
-SPEC = Preprocess("image", "image", 8, 8, (0.0,) * 3, (255.0,) * 3)
+SPEC = ImagePreprocess("image", "image", 8, 8, (0.0,) * 3, (255.0,) * 3)
 GOOD = np.ones((2, 3, 8, 8), np.float32)
 
 

@@ -8,11 +8,11 @@ from PIL import Image
 
 from edgekit.data import batches, open_data, pictures, read_picture
 from edgekit.errors import DataError
-from edgekit.specs import Preprocess, TensorSpec
+from edgekit.specs import ImagePreprocess, TensorSpec
 
 IMAGE = TensorSpec("image", "float32", ("batch", 3, 8, 8))
 GAIN = TensorSpec("gain", "int64", ("batch",))
-SPEC = Preprocess("image", "image", 8, 8, (0.0,) * 3, (255.0,) * 3)
+SPEC = ImagePreprocess("image", "image", 8, 8, (0.0,) * 3, (255.0,) * 3)
 
 
 def painted(path, *names):
@@ -63,7 +63,7 @@ def test_one_picture(tmp_path):
 
 def test_channels_last_and_gray(tmp_path):
     source = painted(tmp_path, "a.png", "b.png")
-    gray = Preprocess("image", "image", 8, 6, (0.0,), (255.0,), layout="NHWC", colour="GRAY")
+    gray = ImagePreprocess("image", "image", 8, 6, (0.0,), (255.0,), layout="NHWC", colour="GRAY")
     (found,) = batches(open_data(source, (TensorSpec("image", "float32", ("N", 6, 6, 1)),), gray), (
         TensorSpec("image", "float32", ("N", 6, 6, 1)),), 8, 8)  # fmt: skip
     np.testing.assert_allclose(found.inputs["image"][1], 1 / 255, atol=1e-7)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.data import Samples, batches, fixed_batch
-from edgekit.data.samples import spread
+from edgekit.data.samples import batch_axes, spread
 from edgekit.errors import DataError
 from edgekit.specs import TensorSpec
 
@@ -169,3 +169,40 @@ def test_the_first_broken_sample_is_named(broken):
 @pytest.mark.parametrize(("shape", "size"), [((4, 3), 4), (("N", 3), None), ((), 1)])
 def test_the_batch_that_a_model_fixes(shape, size):
     assert fixed_batch((TensorSpec("x", "float32", shape), SERIES)) == size
+
+
+STATE = TensorSpec("state", "float32", (2, "N", 3))
+PAIRED = (SERIES, STATE)
+
+
+class FedWithState(Fed):
+    """As Fed; the state of sample i is full of -i, samples along axis 0 as all data have them."""
+
+    def chunks(self, size, limit):
+        for samples in super().chunks(size, limit):
+            state = -np.broadcast_to(samples.index[:, None, None], (len(samples), 2, 3)).astype(np.float32)
+            yield Samples(samples.index, {**samples.inputs, "state": state})
+
+
+@given(CHUNKS, st.integers(1, 4))
+def test_a_state_comes_with_its_batch_where_the_model_has_it(chunks, preferred):
+    for made in batches(FedWithState(chunks), PAIRED, preferred, 99):
+        assert made.inputs["state"].shape == (2, len(made), 3)
+        np.testing.assert_array_equal(made.inputs["state"][1, :, 2], -made.index)
+        part = made[1:]
+        np.testing.assert_array_equal(part.inputs["state"][0, :, 0], -part.index)
+        np.testing.assert_array_equal(part.rows("state")[:, 0, 0], -part.index)
+
+
+def test_the_batch_axis_is_found_by_its_name_in_front_of_another():
+    assert batch_axes(PAIRED) == {"state": 1}
+    assert batch_axes((STATE, SERIES)) == {"state": 1}
+    assert batch_axes((SERIES, GAIN, TensorSpec("table", "float32", (2, "T", 3)))) == {}
+    assert batch_axes((TensorSpec("x", "float32", (4, 2)), TensorSpec("h", "float32", (2, 4)))) == {}
+    assert fixed_batch(PAIRED) is None
+    assert fixed_batch((*PAIRED, TensorSpec("y", "float32", (1, 4)))) == 1
+
+
+def test_a_state_in_the_models_layout_is_refused_with_what_data_have():
+    said = refused({"series": np.zeros((3, 2), np.float32), "state": np.zeros((2, 3, 3), np.float32)}, *PAIRED)
+    assert "state: expected float32[N, 2, 3], found float32[2, 3, 3]" in said

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from edgekit.data import Samples, Watched
 from edgekit.errors import DataError
-from edgekit.specs import Preprocess
+from edgekit.specs import ImagePreprocess
 
 RANDOM = np.random.default_rng(0)
 IMAGES, GAINS = RANDOM.normal(size=(12, 3, 2)).astype(np.float32), np.arange(12)
-UNIT = Preprocess("image", "image", 8, 8, (0.0,) * 3, (255.0,) * 3)
-IMAGENET = Preprocess("image", "image", 8, 8, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+UNIT = ImagePreprocess("image", "image", 8, 8, (0.0,) * 3, (255.0,) * 3)
+IMAGENET = ImagePreprocess("image", "image", 8, 8, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 
 def watch(sizes=(12,), **inputs):
@@ -119,11 +119,11 @@ def test_values_beside_the_recipes_range_are_doubted(low, high, spec, doubted):
 
 
 def test_a_recipe_that_keeps_0_to_255_accepts_it():
-    raw = Preprocess("image", "image", 8, 8, (0.0,) * 3, (1.0,) * 3)
+    raw = ImagePreprocess("image", "image", 8, 8, (0.0,) * 3, (1.0,) * 3)
     assert between(0, 255).doubts(raw) == ()
     assert len(between(0, 1).doubts(raw)) == 1
 
 
 def test_a_negative_scale_turns_the_range_around():
-    turned = Preprocess("image", "image", 8, 8, (255.0,) * 3, (-255.0,) * 3)
+    turned = ImagePreprocess("image", "image", 8, 8, (255.0,) * 3, (-255.0,) * 3)
     assert between(0, 1).doubts(turned) == ()

@@ -15,7 +15,7 @@ import pytest
 from edgekit.cli import root
 from edgekit.device import preflight, summary_lines
 from edgekit.device.jetpack import JETPACKS, target_for
-from edgekit.postprocess import Label
+from edgekit.postprocess.classify import Label
 from edgekit.runtime import Session
 from edgekit.runtime.session import Timing
 from tests.device import trees

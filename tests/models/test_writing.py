@@ -12,6 +12,7 @@ pytest.importorskip("transformers")
 
 from edgekit.models.language import cache_names  # noqa: E402
 from tests.models.elsewhere import exported, sharpened, text, trained_elsewhere  # noqa: E402
+from tests.models.english import CHARS, english_model, written_by_torch  # noqa: E402
 
 
 def written(session: Any, prompt: Any, count: int, heads: int, size: int) -> list[int]:
@@ -25,16 +26,6 @@ def written(session: Any, prompt: Any, count: int, heads: int, size: int) -> lis
         tokens = np.array([[made[-1]]])
     assert cache[0].shape == (1, heads, prompt.shape[1] + count - 1, size)
     return made
-
-
-def written_by_torch(model: Any, prompt: Any, count: int) -> list[int]:
-    """Greedy, by the whole text anew for each token."""
-    tokens = prompt
-    with torch.no_grad():
-        for _ in range(count):
-            following = model(tokens).logits[:, -1:].argmax(-1)
-            tokens = torch.cat([tokens, following], 1)
-    return tokens[0, prompt.shape[1] :].tolist()
 
 
 def test_the_cache_writes_what_torch_writes(tmp_path):
@@ -61,48 +52,11 @@ def test_a_text_in_chunks_is_the_text_at_once(tmp_path):
     np.testing.assert_allclose(np.concatenate(parts, 1), wanted, atol=1e-5)
 
 
-CHARS = {"layers": 2, "heads": 4, "hidden_size": 64, "positions": 128}
-
-
-@pytest.fixture(scope="module")
-def english(tmp_path_factory):
-    """A GPT-2 that learned a little English from Python's own help: (folder of its checkpoint, model, characters)."""
-    from pydoc_data.topics import topics
-
-    letters = "\n".join(topics.values())
-    chars = sorted(set(letters))
-    data = torch.tensor([chars.index(letter) for letter in letters])
-    model, threads = trained_elsewhere("gpt2", **CHARS, vocabulary=len(chars)), torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        assert train(model, data, steps=800) < 2.2, "of 4.6 that a fresh one has, and 3.2 of each letter's share"
-    finally:
-        torch.set_num_threads(threads)
-    folder = tmp_path_factory.mktemp("english")
-    model.save_pretrained(folder)
-    return folder, model, chars
-
-
-def train(model: Any, data: Any, steps: int) -> float:
-    """Next character, without dropout: the model stays in eval mode."""
-    sharpened(model)  # learns twice as fast
-    generator, optimizer = torch.Generator().manual_seed(0), torch.optim.AdamW(model.parameters(), lr=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
-    for _ in range(steps):
-        batch = data[torch.randint(len(data) - 128, (8, 1), generator=generator) + torch.arange(128)]
-        loss = model(batch, labels=batch).loss
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return float(loss.detach())
-
-
 @pytest.mark.slow  # trains for some fifteen seconds
 def test_a_trained_gpt_writes_the_same_text(english, tmp_path):
-    folder, model, chars = english
+    model, chars = english_model(english)
     sizes = {**CHARS, "vocabulary": len(chars)}
-    session = exported("gpt2_cached", tmp_path / "m.onnx", folder / "model.safetensors", **sizes)
+    session = exported("gpt2_cached", tmp_path / "m.onnx", english / "model.safetensors", **sizes)
     for prompt in ("The statement is ", "If the object has a method, ", "A class definition "):
         tokens = torch.tensor([[chars.index(letter) for letter in prompt]])
         made = written(session, tokens, 90, 4, 16)

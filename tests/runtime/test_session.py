@@ -112,7 +112,18 @@ def test_a_closed_session_says_so_and_closes_twice(small_bundle):
 def test_health_names_the_backend_and_why(small_bundle):
     with Session.open(small_bundle) as session:
         session.warmup(2)
-        assert session.health() == {"backend": "ort", "device": "cpu", "reason": "the bundle has no engine", "runs": 2}
+        assert session.health() == {
+            "backend": "ort",
+            "device": "cpu",
+            "reason": "the bundle has no engine",
+            "state": "ready",
+            "degraded": "",
+            "last_error": "",
+            "runs": 2,
+            "errors": 0,
+            "timeouts": 0,
+        }
+    assert session.health()["state"] == "closed"
 
 
 def test_a_bundle_without_an_engine_refuses_the_engine_backends(small_bundle):
@@ -125,7 +136,7 @@ def test_a_bundle_without_an_engine_refuses_the_engine_backends(small_bundle):
 
 def test_no_labels_and_no_preprocessing_are_said(small_bundle):
     with Session.open(small_bundle) as session:
-        with pytest.raises(SessionError, match="image preprocessing"):
+        with pytest.raises(SessionError, match="expected a bundle with preprocessing"):
             session.preprocess(np.zeros((8, 8, 3), np.uint8))
         with pytest.raises(SessionError, match="labels"):
             session.postprocess()

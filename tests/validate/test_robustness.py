@@ -14,7 +14,7 @@ from edgekit.data import Samples, Watched
 from edgekit.data.perturb import NONE, PERTURBATIONS, Picture, perturb
 from edgekit.errors import UsageError
 from edgekit.reports import no_progress
-from edgekit.specs import Preprocess, TensorSpec
+from edgekit.specs import ImagePreprocess, TensorSpec
 from edgekit.validate import validate
 from edgekit.validate.robustness import Robust, Robustness, picture_inputs
 
@@ -144,8 +144,8 @@ def spec(*shape, dtype="float32", name="x"):
     return TensorSpec(name, dtype, shape)
 
 
-def recipe(layout: str) -> Preprocess:
-    return Preprocess("image", "x", 8, 8, (0.0,) * 3, (1.0,) * 3, layout=layout)
+def recipe(layout: str) -> ImagePreprocess:
+    return ImagePreprocess("image", "x", 8, 8, (0.0,) * 3, (1.0,) * 3, layout=layout)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edgekit.errors import DataError, UsageError
-from edgekit.postprocess import Label, classify
+from edgekit.postprocess.classify import Label, classify
 
 
 def test_one_sample_and_a_batch():

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import DataError, ShapeError
-from edgekit.specs import Preprocess
+from edgekit.preprocess import Inputs, Sizes
+from edgekit.specs import ImagePreprocess
 
 Floats = NDArray[np.float32]
 
@@ -37,7 +38,22 @@ class _Taps(NamedTuple):
     weights: tuple[Floats, ...]
 
 
-def apply(spec: Preprocess, image: NDArray[np.uint8], out: NDArray[Any]) -> None:
+class Pictures:
+    """The Preprocessor of pictures: each goes into a batch position of its own."""
+
+    def __init__(self, spec: ImagePreprocess) -> None:
+        self._spec = spec
+
+    def prepare(self, item: NDArray[np.uint8]) -> Sizes:
+        """A picture of any size becomes one of the model's: no axis follows it."""
+        return {}
+
+    def write(self, item: NDArray[np.uint8], inputs: Inputs, slot: int) -> None:
+        """As `apply` does."""
+        apply(self._spec, item, inputs(self._spec.input)[slot])
+
+
+def apply(spec: ImagePreprocess, image: NDArray[np.uint8], out: NDArray[Any]) -> None:
     """Write the tensor of one picture into `out`.
 
     `image` is uint8 [H, W, 3] in RGB order, or uint8 [H, W] gray; both may be views. `out` is a writable float32 or
@@ -83,7 +99,7 @@ def _pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image if image.ndim == 3 else image[:, :, None]
 
 
-def _check_out(spec: Preprocess, out: NDArray[Any]) -> None:
+def _check_out(spec: ImagePreprocess, out: NDArray[Any]) -> None:
     channels = len(spec.mean)
     shape = (channels, spec.crop, spec.crop) if spec.layout == "NCHW" else (spec.crop, spec.crop, channels)
     if out.shape != shape or out.dtype not in (np.float32, np.float16) or not out.flags.writeable:
@@ -99,7 +115,7 @@ def _column(values: tuple[float, ...]) -> Floats:
     return np.array(values, np.float32)[:, None]
 
 
-def _plan(spec: Preprocess, height: int, width: int) -> tuple[_Taps, _Taps]:
+def _plan(spec: ImagePreprocess, height: int, width: int) -> tuple[_Taps, _Taps]:
     """The taps of the rows and of the columns that the centre crop keeps, in pixels of the source."""
     shorter = min(height, width)
     sizes = (spec.resize * size // shorter for size in (height, width))

@@ -1,4 +1,4 @@
-"""edgekit.preprocess against Pillow: `Image.resize` of the whole picture, then a crop, is the oracle."""
+"""edgekit.preprocess.image against Pillow: `Image.resize` of the whole picture, then a crop, is the oracle."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgekit.errors import DataError, ShapeError
-from edgekit.preprocess import _taps, apply
-from edgekit.specs import Preprocess
+from edgekit.preprocess.image import _taps, apply
+from edgekit.specs import ImagePreprocess
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
@@ -20,20 +20,20 @@ PICTURES = ("chelsea", "coffee", "camera", "astronaut")
 FLOAT_TOLERANCE = 2e-4
 
 
-def plain(resize: int, crop: int, interpolation: str = "bilinear", **more) -> Preprocess:
+def plain(resize: int, crop: int, interpolation: str = "bilinear", **more) -> ImagePreprocess:
     """A spec that leaves the pixel values alone."""
     channels = 1 if more.get("colour") == "GRAY" else 3
-    return Preprocess("image", "x", resize, crop, (0.0,) * channels, (1.0,) * channels, interpolation, **more)
+    return ImagePreprocess("image", "x", resize, crop, (0.0,) * channels, (1.0,) * channels, interpolation, **more)
 
 
-def applied(spec: Preprocess, image: np.ndarray, dtype: type = np.float32) -> np.ndarray:
+def applied(spec: ImagePreprocess, image: np.ndarray, dtype: type = np.float32) -> np.ndarray:
     channels, side = len(spec.mean), spec.crop
     out = np.full((channels, side, side) if spec.layout == "NCHW" else (side, side, channels), np.nan, dtype)
     apply(spec, image, out)
     return out
 
 
-def resized_whole(image: Image.Image, spec: Preprocess) -> np.ndarray:
+def resized_whole(image: Image.Image, spec: ImagePreprocess) -> np.ndarray:
     """Pillow's picture at the size of torchvision's Resize, cropped as torchvision's CenterCrop."""
     shorter = min(image.size)
     width, height = (int(spec.resize * side / shorter) for side in image.size)
@@ -42,7 +42,7 @@ def resized_whole(image: Image.Image, spec: Preprocess) -> np.ndarray:
     return whole[top : top + spec.crop, left : left + spec.crop]
 
 
-def pillow_float(image: np.ndarray, spec: Preprocess) -> np.ndarray:
+def pillow_float(image: np.ndarray, spec: ImagePreprocess) -> np.ndarray:
     """[crop, crop, C] float32 by Pillow's mode F, which does not round; clipped as bicubic pixels are."""
     channels = image[:, :, None] if image.ndim == 2 else image
     planes = [Image.fromarray(channels[:, :, index].astype(np.float32)) for index in range(channels.shape[2])]
@@ -99,15 +99,15 @@ def test_normalisation_colour_and_layout():
     mean, std = (np.array(values, np.float32) for values in IMAGENET)
     for colour, order in [("RGB", [0, 1, 2]), ("BGR", [2, 1, 0])]:
         expected = (base[order] - mean[:, None, None]) / std[:, None, None]
-        planes = Preprocess("image", "x", 128, 96, *IMAGENET, colour=colour)
-        pixels = Preprocess("image", "x", 128, 96, *IMAGENET, colour=colour, layout="NHWC")
+        planes = ImagePreprocess("image", "x", 128, 96, *IMAGENET, colour=colour)
+        pixels = ImagePreprocess("image", "x", 128, 96, *IMAGENET, colour=colour, layout="NHWC")
         np.testing.assert_allclose(applied(planes, image), expected, atol=1e-5)
         np.testing.assert_array_equal(applied(pixels, image), applied(planes, image).transpose(1, 2, 0))
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_gray_input_is_repeated_and_normalised_a_channel(layout):
-    spec = Preprocess("image", "x", 128, 96, (10.0, 20.0, 30.0), (1.0, 2.0, 4.0), layout=layout)
+    spec = ImagePreprocess("image", "x", 128, 96, (10.0, 20.0, 30.0), (1.0, 2.0, 4.0), layout=layout)
     camera = skimage.data.camera()
     np.testing.assert_array_equal(applied(spec, camera), applied(spec, np.repeat(camera[:, :, None], 3, axis=2)))
 
@@ -154,7 +154,7 @@ def test_only_the_kept_region_is_read():
 
 
 def test_writes_into_a_view_of_a_batch_and_reads_views():
-    image, spec = skimage.data.chelsea(), Preprocess("image", "x", 256, 224, *IMAGENET)
+    image, spec = skimage.data.chelsea(), ImagePreprocess("image", "x", 256, 224, *IMAGENET)
     batch = np.full((3, 3, 224, 224), -7, np.float32)
     apply(spec, image[:, ::-1], batch[1])
     np.testing.assert_array_equal(batch[1], applied(spec, np.ascontiguousarray(image[:, ::-1])))
@@ -166,7 +166,7 @@ def test_writes_into_a_view_of_a_batch_and_reads_views():
 
 
 def test_float16_is_the_float32_result_rounded_once():
-    image, spec = skimage.data.chelsea(), Preprocess("image", "x", 256, 224, *IMAGENET)
+    image, spec = skimage.data.chelsea(), ImagePreprocess("image", "x", 256, 224, *IMAGENET)
     np.testing.assert_array_equal(applied(spec, image, np.float16), applied(spec, image).astype(np.float16))
 
 

@@ -1,0 +1,83 @@
+"""From a bundle on disk to a backend that computes: verified, the best engine, and who takes over when that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.bundle import Manifest, VerifiedBundle, read_manifest, verify
+from edgekit.errors import IntegrityError, SessionError, TargetError
+from edgekit.runtime.backend import Backend
+from edgekit.runtime.choice import Choice, choose
+from edgekit.specs import Stream
+
+ON_FAILURE = ("raise", "ort")
+_ORT = Choice("ort", None, "another backend failed")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """`fallback` makes the backend that takes over when this one fails; None where the failure is the caller's."""
+
+    bundle: VerifiedBundle
+    choice: Choice
+    backend: Backend
+    fallback: Callable[[], Backend] | None
+
+
+def open_bundle(path: Path, backend: str, on_failure: str) -> Opened:
+    """Verify every byte, then load the first of the choices that loads here.
+
+    Raises IntegrityError for a damaged bundle, TargetError when this device cannot run what was asked for.
+    """
+    if on_failure not in ON_FAILURE:
+        raise SessionError(f"expected on_failure raise or ort, found {on_failure!r}")
+    manifest = read_manifest(path)
+    choices = choose(manifest, backend)
+    refused: list[str] = []
+    for choice in choices:
+        verified = _verified(path, manifest, choice)
+        try:
+            loaded = load(verified, choice)
+        except TargetError as error:
+            if choice is choices[-1]:
+                raise
+            refused.append(error.problem)
+            continue
+        reason = "; ".join([choice.reason, *refused])
+        fallback = (lambda: _reopened(path, manifest)) if on_failure == "ort" and choice.engine else None
+        return Opened(verified, Choice(choice.backend, choice.engine, reason), loaded, fallback)
+    raise AssertionError("there is at least one choice, and the last one returns or raises")
+
+
+def load(verified: VerifiedBundle, choice: Choice) -> Backend:
+    """Import the one backend that is needed, and no other, and give it the bytes that were verified."""
+    manifest = verified.manifest
+    specs = (*manifest.inputs, *manifest.outputs)
+    stream: Stream | None = verified.table(Stream, manifest.stream)
+    carried = dict(stream.pairs()) if stream else {}
+    if choice.engine is None:
+        from edgekit.runtime.ort import OrtBackend
+
+        model = verified.contents[manifest.model.file]
+        return OrtBackend(model, manifest.model.optimization, specs, carried)
+    from edgekit.runtime.trt import TensorRTBackend
+
+    plugins = verified.contents.get(choice.engine.plugins, b"")
+    return TensorRTBackend(verified.contents[choice.engine.file], choice.engine.flavour, specs, plugins, carried)
+
+
+def _verified(path: Path, manifest: Manifest, choice: Choice) -> VerifiedBundle:
+    engine = choice.engine
+    needed = {engine.file, engine.plugins} if engine else {manifest.model.file}
+    described = {manifest.preprocess, manifest.postprocess, manifest.stream, *manifest.assets}
+    verified = verify(path, keep=needed | described)
+    if verified.manifest != manifest:
+        raise IntegrityError(f"expected the bundle {path} as it was a moment ago, found another", "open it again")
+    return verified
+
+
+def _reopened(path: Path, manifest: Manifest) -> Backend:
+    """onnxruntime on the same bundle: read and verified anew, so that no second model lies in memory until then."""
+    return load(_verified(path, manifest, _ORT), _ORT)

@@ -1,0 +1,165 @@
+"""One backend at work: who may call it, what is under way, what failed, and who takes over."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from edgekit.errors import EdgekitError, SessionError
+from edgekit.runtime.backend import Backend, OpenShapes, Shapes
+from edgekit.runtime.counters import Counters
+from edgekit.runtime.sizes import Sizes
+
+
+class Timing(NamedTuple):
+    """When one inference started and ended, from `time.perf_counter_ns`."""
+
+    start_ns: int
+    end_ns: int
+
+    @property
+    def compute_ms(self) -> float:
+        """Milliseconds from submit to completion."""
+        return (self.end_ns - self.start_ns) / 1e6
+
+
+class Ticket(NamedTuple):
+    """An inference under way, to be waited for."""
+
+    number: int
+    start_ns: int
+    step: bool
+
+
+class Runner:
+    """Belongs to the thread that made it. `fallback` makes the backend that takes over after a failure."""
+
+    def __init__(self, backend: Backend, fallback: Callable[[], Backend] | None = None) -> None:
+        self.counters = Counters()
+        self.degraded = self.last_error = ""
+        self.bindings = 0  # how often tensors got other memory or shapes: views from before are no longer read
+        self.name, self.device = backend.name, backend.device
+        self._backend: Backend | None = backend
+        self._fallback = fallback
+        self._left: list[Backend] = []
+        self._owner = threading.get_ident()
+        self._running: Ticket | None = None
+        self._number = 0
+        self._hung = False
+        self._shapes: tuple[Shapes, OpenShapes] = ({}, {})
+
+    def mine(self) -> Backend:
+        """The backend; SessionError when it is closed, called from another thread, or still at work."""
+        if self._backend is None:
+            raise SessionError("expected an open session, found it closed", "Session.open(bundle)")
+        if threading.get_ident() != self._owner:
+            raise SessionError("expected calls from the thread that opened the session, found another thread")
+        if self._running is not None:
+            raise SessionError("expected the inference under way to be waited for first, found it running", "wait")
+        return self._backend
+
+    def bind_to(self, sizes: Sizes, dims: Mapping[str, int] = {}) -> None:
+        """Set these sizes, and give all tensors the shapes that follow."""
+        now = {**sizes.dims, **dims}
+        self._shapes = (sizes.inputs_at(now), sizes.outputs_at(now))
+        self.mine().bind(*self._shapes)
+        sizes.dims = now
+        self.bindings += 1
+
+    def submit(self, *, step: bool = False) -> Ticket:
+        """Start one inference; a backend that cannot is replaced, where there is another."""
+        backend = self.mine()
+        self._number += 1
+        ticket = Ticket(self._number, time.perf_counter_ns(), step)
+        try:
+            backend.enqueue(step=step)
+        except SessionError as error:
+            self._replace(error).enqueue(step=step)
+        self._running = ticket
+        return ticket
+
+    def wait(self, ticket: Ticket, timeout_s: float | None = None) -> Timing:
+        """Wait until the inference is done; SessionError after `timeout_s` seconds: then it can be waited for again."""
+        if ticket != self._running:
+            raise SessionError("expected the ticket of the inference under way, found another")
+        self._running = None
+        backend = self.mine()
+        try:
+            done = backend.synchronise(timeout_s)
+        except SessionError as error:
+            backend = self._replace(error)
+            backend.enqueue(step=ticket.step)
+            done = backend.synchronise(timeout_s)
+        self._hung = not done
+        if not done:
+            self._running = ticket
+            self.counters.timeouts += 1
+            raise SessionError(f"expected the inference to end within {timeout_s:g} s, found it running still")
+        timing = Timing(ticket.start_ns, time.perf_counter_ns())
+        self.counters.runs += 1
+        self.counters.compute_ms.add(timing.compute_ms)
+        return timing
+
+    def execute(self, *, step: bool = False) -> Timing:
+        """Run once on the bound buffers."""
+        return self.wait(self.submit(step=step))
+
+    def health(self) -> dict[str, Any]:
+        """What state it is in, and what happened so far."""
+        counters = self.counters
+        return {
+            "state": self._state(),
+            "degraded": self.degraded,
+            "last_error": self.last_error,
+            "runs": counters.runs,
+            "errors": counters.errors,
+            "timeouts": counters.timeouts,
+            **(self._backend.notes if self._backend is not None else {}),
+        }
+
+    def close(self) -> None:
+        """Give all backends back, from the owner's thread; an inference that hangs is left alone."""
+        if self._backend is None:
+            return
+        self._running = None
+        backend = self.mine()
+        self._backend = None
+        for each in (backend, *self._left):
+            each.close()
+        self._left.clear()
+
+    def _state(self) -> str:
+        if self._backend is None:
+            return "closed"
+        if self._hung:
+            return "hung"
+        if self._running is not None:
+            return "running"
+        return "degraded" if self.degraded else "ready"
+
+    def _replace(self, error: EdgekitError) -> Backend:
+        """The backend that takes over, with the same shapes and inputs; states begin anew. Raises `error` without one.
+
+        The failed one stays until `close`: an app may still hold views of its memory.
+        """
+        failed = self.mine()
+        self.counters.errors += 1
+        self.last_error = error.problem
+        if self._fallback is None:
+            raise error
+        inputs, outputs = self._shapes
+        replacement = self._fallback()
+        self._fallback = None
+        replacement.bind(inputs, outputs)
+        for name in inputs:
+            replacement.input(name)[...] = failed.input(name)
+        replacement.reset()
+        self._left.append(failed)
+        self._backend = replacement
+        self.name, self.device = replacement.name, replacement.device
+        self.bindings += 1
+        self.counters.degradations += 1
+        self.degraded = f"{failed.name} failed: {error.problem}; {replacement.name} took over"
+        return replacement

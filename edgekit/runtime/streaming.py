@@ -1,0 +1,107 @@
+"""A network that is run step by step: its states stay where they are computed, and two blocks a state change places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from edgekit.errors import SessionError, ShapeError
+from edgekit.runtime.backend import Array
+from edgekit.runtime.feeds import fitted, known
+from edgekit.runtime.runner import Runner
+from edgekit.runtime.sizes import Sizes
+from edgekit.specs import Stream
+
+
+class Streaming:
+    """The steps of one session. Between two steps nothing else may run: what does begins the stream anew."""
+
+    def __init__(self, runner: Runner, sizes: Sizes, stream: Stream) -> None:
+        self.stream = stream
+        self._runner, self._sizes = runner, sizes
+        self._carried = dict(stream.pairs())
+        self._given = [name for name in sizes.inputs if name not in self._carried]
+        self._answers = [name for name in sizes.outputs if name not in self._carried.values()]
+        self._views: dict[str, Array] = {}
+        self._bindings = -1
+        self.under_way = False
+        self.begun = 0  # how often a stream was
+
+    def step(self, feeds: Array | Mapping[str, Any] | None) -> dict[str, Array]:
+        """As `Session.step` says."""
+        if not self.under_way:
+            self.reset()
+        arrays = self._arrays(feeds) if feeds is not None else {}
+        inputs = self._runner.mine().input
+        shapes = {name: fitted(self._sizes.inputs[name], array, inputs(name).shape) for name, array in arrays.items()}
+        self._resize(shapes)
+        for name, array in arrays.items():
+            self._runner.mine().input(name)[...] = array
+        self._runner.execute(step=True)
+        self._runner.counters.steps += 1
+        self._runner.mine().advance()
+        sizes = self._sizes
+        if sizes.growth:
+            self._runner.bind_to(sizes, {sizes.growth: sizes.dims[sizes.growth] + sizes.tokens_in(sizes.dims)})
+        return self._seen()
+
+    def reset(self) -> None:
+        """States of zero, an empty cache."""
+        growth = self._sizes.growth
+        if growth and self._sizes.dims[growth]:
+            self._sizes.check({growth: 0})
+            self._runner.bind_to(self._sizes, {growth: 0})
+        self._runner.mine().reset()
+        self.under_way = True
+        self.begun += 1
+
+    def end(self) -> None:
+        """What runs alone starts from states of zero, or from those that it is given; the next step begins anew."""
+        if self.under_way:
+            self._runner.mine().reset()
+            self.under_way = False
+
+    def leave_for(self, name: str) -> None:
+        """The buffer of a state is there to be written for a run alone."""
+        if name in self._carried:
+            self.end()
+
+    def states(self) -> dict[str, Array]:
+        """Copies of the states."""
+        return {name: self._runner.mine().state(name) for name in self._carried}
+
+    def check_output(self, name: str) -> None:
+        """Raise SessionError for a state's output while a stream is under way: its block has become the input's."""
+        if self.under_way and name not in self._answers:
+            raise SessionError(f"expected an output that is not carried, found {name}", "session.state()")
+
+    def _arrays(self, feeds: Array | Mapping[str, Any]) -> dict[str, Array]:
+        if not isinstance(feeds, Mapping):
+            if len(self._given) != 1:
+                raise ShapeError(f"expected arrays for {', '.join(self._given)} by name, found one without", "a dict")
+            feeds = {self._given[0]: feeds}
+        for name in feeds:
+            known(name, {given: self._sizes.inputs[given] for given in self._given})
+        for name in self._given:
+            if name not in feeds:
+                raise ShapeError(f"expected arrays for {', '.join(self._given)}, found none for {name}")
+        return {name: np.asarray(value) for name, value in feeds.items()}
+
+    def _resize(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Another batch needs another state, which begins at zero; another number of time steps does not."""
+        dims = self._sizes.asked(shapes)
+        if not self._sizes.changes(dims):
+            return
+        before = [self._runner.mine().input(name).shape for name in self._carried]
+        self._runner.bind_to(self._sizes, dims)
+        if before != [self._runner.mine().input(name).shape for name in self._carried]:
+            self._runner.mine().reset()
+
+    def _seen(self) -> dict[str, Array]:
+        """Views of the answers, made once a binding."""
+        if self._bindings != self._runner.bindings or self._sizes.unknown:
+            self._views = {name: self._runner.mine().output(name) for name in self._answers}
+            self._bindings = self._runner.bindings
+        return self._views

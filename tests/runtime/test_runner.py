@@ -1,0 +1,120 @@
+"""What a session does when its backend fails or hangs, or is called out of turn."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from edgekit.bundle import verify
+from edgekit.errors import SessionError
+from edgekit.runtime import Session
+from edgekit.runtime.choice import Choice
+from edgekit.runtime.opening import Opened
+from tests.runtime.fakes import Doubler, Failing, Hanging
+
+IMAGE = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
+
+
+def opened(bundle, backend, fallback=None) -> Session:
+    return Session(Opened(verify(bundle), Choice("fake", None, "a test"), backend, fallback))
+
+
+def test_a_backend_is_faked_in_a_few_lines(small_bundle):
+    with opened(small_bundle, Doubler()) as session:
+        found = session.run({"image": IMAGE})["logits"]
+        np.testing.assert_array_equal(found, 2 * IMAGE.reshape(2, -1)[:, :5])
+        assert (session.backend, session.device) == ("fake", "nowhere")
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_failure_is_the_callers_unless_another_takes_over(small_bundle, waiting):
+    with opened(small_bundle, Failing(1, waiting=waiting)) as session:
+        session.execute()
+        for _ in range(2):
+            with pytest.raises(SessionError, match="an illegal address"):
+                session.execute()
+        health = session.health()
+        assert (health["runs"], health["errors"], health["state"], health["degraded"]) == (1, 2, "ready", "")
+        assert health["last_error"] == "the GPU reported: an illegal address"
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_another_takes_over_with_the_same_shapes_and_inputs(small_bundle, waiting):
+    first, second = Failing(1, waiting=waiting), Doubler()
+    session = opened(small_bundle, first, lambda: second)
+    session.run({"image": IMAGE})
+    view = session.input("image")
+    view[...] = IMAGE + 1
+    session.execute()
+    np.testing.assert_array_equal(session.output("logits"), 2 * (IMAGE + 1).reshape(2, -1)[:, :5])
+    assert session.input("image") is not view
+    health = session.health()
+    assert (health["backend"], health["state"], health["errors"]) == ("fake", "degraded", 1)
+    assert health["degraded"] == "failing failed: the GPU reported: an illegal address; fake took over"
+    assert session.metrics()["degradations"] == 1
+    assert first.closed == 0, "an app may still hold a view of its memory"
+    session.close()
+    session.close()
+    assert (first.closed, second.closed) == (1, 1)
+
+
+def test_who_took_over_is_not_replaced_in_turn(small_bundle):
+    with opened(small_bundle, Failing(0), lambda: Failing(1)) as session:
+        session.execute()
+        with pytest.raises(SessionError, match="an illegal address"):
+            session.execute()
+
+
+def test_a_timeout_is_said_and_can_be_waited_for_again(small_bundle):
+    backend = Hanging()
+    with opened(small_bundle, backend) as session:
+        ticket = session.submit()
+        assert session.health()["state"] == "running"
+        with pytest.raises(SessionError, match=r"expected the inference to end within 0\.25 s"):
+            session.wait(ticket, 0.25)
+        assert session.health()["state"] == "hung"
+        with pytest.raises(SessionError, match="to be waited for first"):
+            session.execute()
+        backend.done = True
+        session.wait(ticket)
+        health = session.health()
+        assert (health["state"], health["timeouts"], health["runs"]) == ("ready", 1, 1)
+
+
+def test_a_session_that_hangs_is_closed_all_the_same(small_bundle):
+    backend = Hanging()
+    session = opened(small_bundle, backend)
+    with pytest.raises(SessionError, match="within"):
+        session.wait(session.submit(), 0.01)
+    session.close()
+    assert backend.closed == 1
+
+
+def test_calls_out_of_turn_are_said(small_bundle):
+    with opened(small_bundle, Doubler()) as session:
+        ticket = session.submit()
+        for call in (session.submit, session.execute, lambda: session.input("image"), lambda: session.output("logits")):
+            with pytest.raises(SessionError, match="to be waited for first"):
+                call()
+        session.wait(ticket)
+        for late in (ticket, session.submit()._replace(number=99)):
+            with pytest.raises(SessionError, match="expected the ticket of the inference under way"):
+                session.wait(late)
+
+
+def test_on_failure_has_two_words(small_bundle):
+    with pytest.raises(SessionError, match="expected on_failure raise or ort, found 'panic'"):
+        Session.open(small_bundle, on_failure="panic")
+
+
+def test_timing_is_that_of_the_whole_inference(small_bundle):
+    class Slow(Doubler):
+        def synchronise(self, timeout_s):
+            time.sleep(0.02)
+            return True
+
+    with opened(small_bundle, Slow()) as session:
+        assert session.execute().compute_ms >= 20
+        assert session.metrics()["compute_ms"]["sum"] >= 20
