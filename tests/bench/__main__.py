@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 import subprocess
@@ -89,6 +90,33 @@ def calibration(folder: Path) -> list[bool]:
     ]
 
 
+# Rounds of so many calls each: some seconds on a network of milliseconds, and on one of microseconds.
+SERVED = {"efficientnet_lite0": (60, 3), "lstm_forecaster": (300, 50)}
+
+
+def session(folder: Path) -> list[bool]:
+    """What a Session adds to onnxruntime, beside what onnxruntime adds to itself."""
+    from edgekit.configs import DeployConfig
+    from edgekit.deploy import deploy
+
+    results = []
+    for name, (rounds, calls) in SERVED.items():
+        deploy(name, folder / name, DeployConfig(target="cpu", precision="fp32", budget="cosine>=0.999"))
+        bundle = folder / name / "bundle"
+        command = [sys.executable, "-m", "tests.bench.runtime", *map(str, (bundle, rounds, calls))]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        for what, share, most_us in (("execute", 2, 10), ("run", 5, math.inf)):
+            ours, raw, difference, ratio = found[what]
+            control = found[f"{what} control"]
+            # A share of a network of milliseconds; microseconds where a call is hardly more than that.
+            large = raw > 1
+            value, unit, bar = (100 * (ratio - 1), "%", share) if large else (1e3 * difference, "us", most_us)
+            beside = f"{ours:.4f} ms against {raw:.4f} ms; raw against raw {100 * (control[3] - 1):+.2f} %, "
+            beside += f"{1e3 * control[2]:+.1f} us"
+            results.append(row(f"Session.{what} over onnxruntime, {name}", value, unit, bar, beside))
+    return results
+
+
 # What each network is built for: name:min:opt:max.
 BUILT = {
     "resnet50": ("image:1x3x224x224:1x3x224x224:8x3x224x224",),
@@ -158,4 +186,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         polygraphy = install_polygraphy(work / "polygraphy")
-        sys.exit(0 if all([*start_up(), *builder(work, polygraphy), *calibration(work)]) else 1)
+        sys.exit(0 if all([*start_up(), *session(work), *builder(work, polygraphy), *calibration(work)]) else 1)

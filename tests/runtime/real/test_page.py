@@ -1,0 +1,84 @@
+"""docs/runtime.md: its programs are run as a reader would, on real bundles; its links and its table of calls hold."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("tokenizers")
+
+from edgekit.recipe import load_recipe
+from edgekit.runtime import Session
+from edgekit.specs import Classify, ImagePreprocess
+from tests.export.real.recording import folder
+from tests.runtime.real.test_voice_activity import silero_bundle
+from tests.runtime.real.test_writing import english_bundle
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs/runtime.md"
+
+
+def program(name: str) -> str:
+    """The block of the page that begins with this name."""
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (found,) = [block for block in blocks if block.startswith(f"# {name}\n")]
+    return found
+
+
+def printed(name: str, *arguments: object) -> str:
+    command = [sys.executable, "-c", program(name), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow  # exports EfficientNet-Lite0
+def test_it_looks_at_a_picture(lite0, photos):
+    assert re.search(r"^espresso 0\.9\d$", printed("look.py", lite0 / "bundle", photos / "coffee.png"), re.MULTILINE)
+
+
+def test_it_listens(shared):
+    found = printed("listen.py", silero_bundle(shared), folder("pyannote.audio") / "sample/sample.wav")
+    share, windows = map(int, re.fullmatch(r"(\d+)% of (\d+) windows are speech\n", found).groups())
+    assert 60 < share < 90, "a person marked three quarters"
+    assert windows == 30 * 16000 // 512
+
+
+@pytest.mark.slow  # trains for some fifteen seconds
+def test_it_writes(shared, english):
+    found = printed("write.py", english_bundle(shared, english), "A class definition ")
+    assert len(found.rstrip("\n")) > 40
+    assert len(found.split()) > 4
+
+
+def test_it_watches(small_bundle):
+    found = printed("watch.py", small_bundle)
+    assert "'state': 'ready'" in found
+    assert 'edgekit_runs_total{backend="ort",device="cpu",session="front"} 20.0' in found
+
+
+def test_every_call_that_it_names_is_there():
+    named = set(re.findall(r"session\.(\w+)\(", PAGE.read_text()))
+    assert {"run", "execute", "submit", "step", "generate", "windows", "health", "metrics"} <= named
+    assert [name for name in named if not callable(getattr(Session, name, None))] == []
+
+
+def test_its_recipe_is_one(tmp_path):
+    (block,) = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "r.toml").write_text(block)
+    recipe = load_recipe(str(tmp_path / "r.toml"))
+    assert isinstance(recipe.preprocess, ImagePreprocess)
+    assert isinstance(recipe.postprocess, Classify)
+    assert recipe.stream.pairs() == (("h", "h_out"), ("c", "c_out"))
+
+
+def test_its_links_lead_somewhere():
+    links = re.findall(r"\]\(([^)]+)\)", PAGE.read_text())
+    assert len(links) >= 5
+    assert [link for link in links if not (PAGE.parent / link).exists()] == []
