@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from edgekit.models.network import Network, untrained
 from edgekit.models.sizes import check_heads, sizes_from_one
+from edgekit.specs import Stream
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,10 @@ def decoder(config: Seq2SeqConfig) -> Network:
     axes = {"memory": _SOURCE, "tokens": _TARGET, "state": _STATE}
     # Tuned for one token a call.
     ranges = {"target_time": (1, 1, 36)}
-    return untrained(lambda: Decoder(config), examples, ("logits", "state_out"), axes=axes, ranges=ranges)
+    stream = Stream(("state=state_out",))
+    return untrained(
+        lambda: Decoder(config), examples, ("logits", "state_out"), axes=axes, ranges=ranges, stream=stream
+    )
 
 
 def _source(config: Seq2SeqConfig) -> dict[str, Tensor]:

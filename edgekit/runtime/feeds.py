@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from edgekit.errors import ShapeError, nearest
 from edgekit.runtime.backend import Array
@@ -12,7 +12,7 @@ from edgekit.specs import TensorSpec
 _TURNS = ((0, 3, 1, 2), (0, 2, 3, 1), (0, 2, 1), (2, 0, 1), (1, 0, 2), (1, 0))
 
 
-def known(name: str, specs: Mapping[str, TensorSpec]) -> None:
+def known(name: str, specs: Collection[str]) -> None:
     """Raise ShapeError unless one of these tensors has that name; the nearest is named."""
     if name not in specs:
         raise ShapeError(f"expected one of {', '.join(specs)}, found {name!r}; {nearest(name, specs)}")

@@ -111,7 +111,7 @@ class OrtBackend:
         binding = self._session.io_binding()
         for name in self._inputs:
             array = self._buffers.arrays[name]
-            binding.bind_input(name, _CPU, 0, array.dtype, array.shape, array.ctypes.data)
+            binding.bind_input(name, _CPU, 0, array.dtype, array.shape, self._buffers.addresses[name])
         self._bind_outputs(binding)
         return binding
 
@@ -119,7 +119,7 @@ class OrtBackend:
         """onnxruntime returns outputs in the order in which they were bound: ours first, then its own."""
         for name in self._outputs:
             array = self._buffers.arrays[name]
-            binding.bind_output(name, _CPU, 0, array.dtype, array.shape, array.ctypes.data)
+            binding.bind_output(name, _CPU, 0, array.dtype, array.shape, self._buffers.addresses[name])
         for name in self._unbound:
             binding.bind_output(name, _CPU)
 

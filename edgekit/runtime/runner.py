@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, NamedTuple
 
 from edgekit.errors import EdgekitError, SessionError
@@ -49,6 +49,7 @@ class Runner:
         self._number = 0
         self._hung = False
         self._shapes: tuple[Shapes, OpenShapes] = ({}, {})
+        self._carried: Set[str] = set()  # in a step these are the device's, and go with it
 
     def mine(self) -> Backend:
         """The backend; SessionError when it is closed, called from another thread, or still at work."""
@@ -63,7 +64,7 @@ class Runner:
     def bind_to(self, sizes: Sizes, dims: Mapping[str, int] = {}) -> None:
         """Set these sizes, and give all tensors the shapes that follow."""
         now = {**sizes.dims, **dims}
-        self._shapes = (sizes.inputs_at(now), sizes.outputs_at(now))
+        self._shapes, self._carried = (sizes.inputs_at(now), sizes.outputs_at(now)), sizes.carried
         self.mine().bind(*self._shapes)
         sizes.dims = now
         self.bindings += 1
@@ -76,7 +77,7 @@ class Runner:
         try:
             backend.enqueue(step=step)
         except SessionError as error:
-            self._replace(error).enqueue(step=step)
+            self._replace(error, step).enqueue(step=step)
         self._running = ticket
         return ticket
 
@@ -89,7 +90,7 @@ class Runner:
         try:
             done = backend.synchronise(timeout_s)
         except SessionError as error:
-            backend = self._replace(error)
+            backend = self._replace(error, ticket.step)
             backend.enqueue(step=ticket.step)
             done = backend.synchronise(timeout_s)
         self._hung = not done
@@ -139,7 +140,7 @@ class Runner:
             return "running"
         return "degraded" if self.degraded else "ready"
 
-    def _replace(self, error: EdgekitError) -> Backend:
+    def _replace(self, error: EdgekitError, step: bool) -> Backend:
         """The backend that takes over, with the same shapes and inputs; states begin anew. Raises `error` without one.
 
         The failed one stays until `close`: an app may still hold views of its memory.
@@ -153,9 +154,9 @@ class Runner:
         replacement = self._fallback()
         self._fallback = None
         replacement.bind(inputs, outputs)
-        for name in inputs:
-            replacement.input(name)[...] = failed.input(name)
         replacement.reset()
+        for name in inputs.keys() - (self._carried if step else set()):
+            replacement.input(name)[...] = failed.input(name)
         self._left.append(failed)
         self._backend = replacement
         self.name, self.device = replacement.name, replacement.device

@@ -197,9 +197,9 @@ class Session:
         """Copies of the states, by the names of their inputs, as the next step will see them."""
         return self._streams().states()
 
-    def reset(self) -> None:
-        """Begin a stream anew: states of zero, an empty cache."""
-        self._streams().reset()
+    def reset(self, states: Mapping[str, Any] = {}) -> None:
+        """Begin a stream anew: states of zero, an empty cache, or those that are given by their inputs' names."""
+        self._streams().reset(states)
 
     def generate(
         self,

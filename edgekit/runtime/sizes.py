@@ -23,6 +23,7 @@ class Sizes:
         self.dims = {name: sizes[1] for name, sizes in ranges.items()}
         self._states = stream.pairs() if stream else ()
         self._tokens = stream.tokens if stream else ""
+        self.carried = {name for name, _ in self._states}
         # The axis along which a cache grows; empty where there is none.
         self.growth = stream.growth(inputs, outputs) if stream else ""
         # Whether the shape of some output is told by the run alone.

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgekit.errors import SessionError, ShapeError
 from edgekit.runtime.backend import Array
-from edgekit.runtime.feeds import fitted, known
+from edgekit.runtime.feeds import check, fitted, known
 from edgekit.runtime.runner import Runner
 from edgekit.runtime.sizes import Sizes
 from edgekit.specs import Stream
@@ -47,13 +47,24 @@ class Streaming:
             self._runner.bind_to(sizes, {sizes.growth: sizes.dims[sizes.growth] + sizes.tokens_in(sizes.dims)})
         return self._seen()
 
-    def reset(self) -> None:
-        """States of zero, an empty cache."""
+    def reset(self, states: Mapping[str, Any] = {}) -> None:
+        """States of zero, an empty cache; those that are given start so."""
         growth = self._sizes.growth
         if growth and self._sizes.dims[growth]:
             self._sizes.check({growth: 0})
             self._runner.bind_to(self._sizes, {growth: 0})
-        self._runner.mine().reset()
+        backend = self._runner.mine()
+        backend.reset()
+        now = self._sizes.inputs_at(self._sizes.dims)
+        for name, value in states.items():
+            known(name, self._carried)
+            array = np.asarray(value)
+            check(self._sizes.inputs[name], array)
+            if array.shape != now[name]:
+                raise ShapeError(
+                    f"{name}: expected the state at {list(now[name])}, found {list(array.shape)}", "set_shape"
+                )
+            backend.input(name)[...] = array
         self.under_way = True
         self.begun += 1
 
@@ -94,9 +105,9 @@ class Streaming:
         dims = self._sizes.asked(shapes)
         if not self._sizes.changes(dims):
             return
-        before = [self._runner.mine().input(name).shape for name in self._carried]
+        before, after = (self._sizes.inputs_at(sizes) for sizes in (self._sizes.dims, {**self._sizes.dims, **dims}))
         self._runner.bind_to(self._sizes, dims)
-        if before != [self._runner.mine().input(name).shape for name in self._carried]:
+        if any(before[name] != after[name] for name in self._carried):
             self._runner.mine().reset()
 
     def _seen(self) -> dict[str, Array]:

@@ -183,7 +183,7 @@ class TensorRTBackend:
         self._device.close(lent)
 
     def _give_back(self) -> list[Array]:
-        self._plans.clear()
+        self._drop_plans()
         self._graphs.forget()
         if self._engine is not None:
             self._engine.save()
@@ -210,7 +210,7 @@ class TensorRTBackend:
 
     def _make(self, make: Callable[[], bool]) -> None:
         """Run what may make memory anew, after which addresses are others."""
-        self._plans.clear()  # which hold views of what may go
+        self._drop_plans()  # which hold views of what may go
         try:
             grown = make()
         except self._device.Error as error:
@@ -218,8 +218,15 @@ class TensorRTBackend:
         if grown:
             self._forget()
 
+    def _drop_plans(self) -> None:
+        """Empty them too: the traceback of an error that is still in flight may have one."""
+        while self._plans:
+            plan = self._plans.popitem()[1]
+            plan.copies_in.clear()
+            plan.copies_out.clear()
+
     def _forget(self) -> None:
-        self._plans.clear()
+        self._drop_plans()
         try:
             self._graphs.forget()
         except self._device.Error as error:
@@ -238,11 +245,7 @@ class TensorRTBackend:
         try:
             if self._carried:
                 self._hand_over(step)
-            # A state that the app runs by hand is copied to and fro, which is not worth a graph.
-            if step or not self._carried:
-                self._graphs.run((step, self._turn), lambda: self._enqueue(plan))
-            else:
-                self._enqueue(plan)
+            self._graphs.run((step, self._turn), lambda: self._enqueue(plan))
         finally:
             self._device.mark()  # also of what was enqueued before something failed
 
@@ -250,17 +253,14 @@ class TensorRTBackend:
         engine = self._mine()
         for name, address in plan.addresses.items():
             engine.address(name, address)
-        for copy in plan.copies_in:
-            copy()
+        _run(plan.copies_in)
         engine.enqueue(self._device.stream)
-        for copy in plan.copies_out:
-            copy()
+        _run(plan.copies_out)
 
     def _hand_over(self, step: bool) -> None:
         """Copy in the states that the host has: by hand all of them, in a step those that the app may have written."""
         names = [name for name in self._carried if name in self._written or not (step or name in self._stale)]
-        for copy in self._tensors.copies_in(names):
-            copy()
+        _run(self._tensors.copies_in(names))
         self._written.clear()
 
     def _refresh(self, name: str) -> None:
@@ -269,12 +269,16 @@ class TensorRTBackend:
             return
         self._settle()
         try:
-            for copy in self._tensors.copies_out([name]):
-                copy()
+            _run(self._tensors.copies_out([name]))
             self._device.synchronise()
         except self._device.Error as error:
             raise reported(error) from error
         self._stale.discard(name)
+
+
+def _run(copies: list[Work]) -> None:
+    for copy in copies:
+        copy()
 
 
 def _no_graphs(flavour: str, device: Device) -> str:

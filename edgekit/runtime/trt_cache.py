@@ -47,8 +47,12 @@ class CacheFile:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _owned(path.parent.lstat(), path.parent)
             with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:  # 0600
+                aside = Path(file.name)
                 file.write(content)
-            Path(file.name).replace(path)
+            try:
+                aside.replace(path)
+            finally:
+                aside.unlink(missing_ok=True)
             self._read = content
             self.note = f"written to {path}"
         except (OSError, RuntimeError) as error:

@@ -108,7 +108,7 @@ class Engine:
         self._runtime = None
 
     def _make_context(self, options: Options) -> Any:
-        if options.flavour != "tensorrt_rtx":  # which compiled all when it built
+        if options.flavour != "tensorrt_rtx":  # all was compiled when it was built
             return self._engine.create_execution_context()
         config = self._engine.create_runtime_config()
         strategies = self._trt.CudaGraphStrategy

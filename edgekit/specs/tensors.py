@@ -34,9 +34,10 @@ class TensorSpec:
 
     def at(self, dims: Mapping[str, int]) -> tuple[int, ...] | None:
         """Return the shape once dynamic axes have these sizes; None when one of them is not among `dims`."""
-        sizes = [axis if isinstance(axis, int) else dims.get(axis) for axis in self.shape]
-        known = tuple(size for size in sizes if size is not None)
-        return known if len(known) == len(sizes) else None
+        try:
+            return tuple([axis if isinstance(axis, int) else dims[axis] for axis in self.shape])
+        except KeyError:
+            return None
 
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"

@@ -118,3 +118,39 @@ def test_timing_is_that_of_the_whole_inference(small_bundle):
     with opened(small_bundle, Slow()) as session:
         assert session.execute().compute_ms >= 20
         assert session.metrics()["compute_ms"]["sum"] >= 20
+
+
+def test_states_given_by_hand_go_along_and_those_of_a_stream_begin_anew(tmp_path):
+    pytest.importorskip("onnx")
+    from edgekit.runtime.ort import OrtBackend
+    from tests.runtime.small_streams import bundle_of, running_sum
+    from tests.runtime.test_streaming import RANGES, SUMS
+
+    bundle = bundle_of(running_sum(), tmp_path, SUMS, RANGES)
+    verified = verify(bundle, keep={"model.onnx", "stream.json"})
+    specs = (*verified.manifest.inputs, *verified.manifest.outputs)
+
+    def working() -> OrtBackend:
+        return OrtBackend(verified.contents["model.onnx"], "disable_all", specs, {"total": "total_out"})
+
+    class Breaking(OrtBackend):
+        left = 2
+
+        def enqueue(self, *, step=False):
+            self.left -= 1
+            if self.left < 0:
+                raise SessionError("the GPU reported: an illegal address")
+            super().enqueue(step=step)
+
+    x, total = np.ones((1, 1, 2), np.float32), np.full((1, 2), 5, np.float32)
+
+    def session() -> Session:
+        breaking = Breaking(verified.contents["model.onnx"], "disable_all", specs, {"total": "total_out"})
+        return Session(Opened(verified, Choice("ort", None, "a test"), breaking, working))
+
+    with session() as by_hand:
+        for _ in range(4):
+            assert by_hand.run({"x": x, "total": total})["total_out"].tolist() == [[6, 6]]
+        assert by_hand.health()["state"] == "degraded"
+    with session() as stream:
+        assert [float(stream.step(x)["y"][0, 0, 0]) for _ in range(4)] == [11, 12, 11, 12]

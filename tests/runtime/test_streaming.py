@@ -67,6 +67,20 @@ def test_reset_begins_anew_and_so_does_a_step_after_a_run(bundle):
         np.testing.assert_array_equal(session.step(x)["y"], first)
 
 
+def test_a_stream_may_begin_with_a_state_of_its_own(bundle):
+    x = series(2)
+    with Session.open(bundle) as session:
+        session.step(x)
+        session.reset({"total": np.array([[5, 7]], np.float32)})
+        np.testing.assert_array_equal(session.step(x)["y"], by_hand(x) + np.array([5, 7]))
+        for states, says in (({"x": x}, "expected one of total"), ({"total": x}, "total: expected float32[batch, 2]")):
+            with pytest.raises(ShapeError) as error:
+                session.reset(states)
+            assert says in str(error.value)
+        with pytest.raises(ShapeError, match=r"total: expected the state at \[1, 2\], found \[3, 2\]"):
+            session.reset({"total": np.zeros((3, 2), np.float32)})
+
+
 def test_an_input_may_be_written_in_place_and_the_batch_axis_left_away(bundle):
     x = series(2)
     with Session.open(bundle) as session:

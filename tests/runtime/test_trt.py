@@ -76,9 +76,8 @@ def child(shared, library, request):
             pytest.importorskip("cuda.bindings")
 
         def make(folder: Path) -> None:
-            done = subprocess.run(
-                command(file, folder), cwd=ROOT, env=environment(api, library, paths), capture_output=True, text=True
-            )
+            options = {"cwd": ROOT, "env": environment(api, library, paths), "timeout": 300}
+            done = subprocess.run(command(file, folder), capture_output=True, text=True, **options)
             said = "" if done.returncode == 0 else f"{done.stdout[-8000:]}\n{done.stderr[-4000:]}\nrc {done.returncode}"
             (folder / "said").write_text(said)
 
