@@ -36,7 +36,7 @@ class PyCudaDevice:
             raise TargetError(f"expected a CUDA device {ordinal}, found: {error}", "--backend ort") from error
         self.stream = int(self._stream.handle)
         # Where an app never closes, pycuda would abort the interpreter at its end.
-        atexit.register(self.close)
+        atexit.register(self._at_exit)
 
     def _open(self, ordinal: int) -> None:
         cuda = self._cuda
@@ -123,7 +123,7 @@ class PyCudaDevice:
 
     def close(self, lent: Sequence[Array] = ()) -> None:
         """See `Device`."""
-        atexit.unregister(self.close)
+        atexit.unregister(self._at_exit)
         if self._context is None:
             return
         if self._works():  # else the context takes along what nobody can give back any more
@@ -141,10 +141,16 @@ class PyCudaDevice:
 
     def leave(self) -> None:
         """See `Device`."""
-        atexit.unregister(self.close)
+        atexit.unregister(self._at_exit)
         if self._cuda.Context.get_current() is self._context:
             self._cuda.Context.pop()
         keep_for_good(self)
+
+    def _at_exit(self) -> None:
+        if self._works() and not self.done():
+            self.leave()
+        else:
+            self.close()
 
     def _unused(self, memory: Any) -> None:
         memory.free()

@@ -33,6 +33,7 @@ def tensors(device):
 def test_memory_is_made_once_and_seen_at_any_shape_that_fits(device, tensors):
     assert tensors.shape({"x": (0, 8)})
     assert tensors.addresses["x"]
+    assert tensors.copies_in(["x"]) == tensors.copies_out(["x"]) == []
     assert tensors.reserve({"x": (4, 8)})
     count = len(device.memory)
     for shape in ((2, 3), (4, 8), (0, 7), ()):
