@@ -49,7 +49,7 @@ class Runner:
         self._number = 0
         self._hung = False
         self._shapes: tuple[Shapes, OpenShapes] = ({}, {})
-        self._carried: Set[str] = set()  # in a step these are the device's, and go with it
+        self._carried: Set[str] = set()
 
     def mine(self) -> Backend:
         """The backend; SessionError when it is closed, called from another thread, or still at work."""
@@ -65,7 +65,11 @@ class Runner:
         """Set these sizes, and give all tensors the shapes that follow."""
         now = {**sizes.dims, **dims}
         self._shapes, self._carried = (sizes.inputs_at(now), sizes.outputs_at(now)), sizes.carried
-        self.mine().bind(*self._shapes)
+        backend = self.mine()
+        try:
+            backend.bind(*self._shapes)
+        except SessionError as error:  # such as memory that is short
+            self._replace(error, set())
         sizes.dims = now
         self.bindings += 1
 
@@ -77,7 +81,7 @@ class Runner:
         try:
             backend.enqueue(step=step)
         except SessionError as error:
-            self._replace(error, step).enqueue(step=step)
+            self._replace(error, self._kept(step)).enqueue(step=step)
         self._running = ticket
         return ticket
 
@@ -90,7 +94,7 @@ class Runner:
         try:
             done = backend.synchronise(timeout_s)
         except SessionError as error:
-            backend = self._replace(error, ticket.step)
+            backend = self._replace(error, self._kept(ticket.step))
             backend.enqueue(step=ticket.step)
             done = backend.synchronise(timeout_s)
         self._hung = not done
@@ -140,8 +144,14 @@ class Runner:
             return "running"
         return "degraded" if self.degraded else "ready"
 
-    def _replace(self, error: EdgekitError, step: bool) -> Backend:
-        """The backend that takes over, with the same shapes and inputs; states begin anew. Raises `error` without one.
+    def _kept(self, step: bool) -> Set[str]:
+        """The inputs whose values the host has: in a step, states are the device's, and go with it."""
+        return self._shapes[0].keys() - (self._carried if step else set())
+
+    def _replace(self, error: EdgekitError, kept: Set[str]) -> Backend:
+        """The backend that takes over, with the same shapes and the inputs `kept`; the rest begins at zero.
+
+        Raises `error` where there is no other.
 
         The failed one stays until `close`: an app may still hold views of its memory.
         """
@@ -155,7 +165,7 @@ class Runner:
         self._fallback = None
         replacement.bind(inputs, outputs)
         replacement.reset()
-        for name in inputs.keys() - (self._carried if step else set()):
+        for name in kept:
             replacement.input(name)[...] = failed.input(name)
         self._left.append(failed)
         self._backend = replacement

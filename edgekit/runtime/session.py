@@ -238,6 +238,8 @@ class Session:
 
     def close(self) -> None:
         """Give back buffers and engine; closing twice does no harm."""
+        if self._streaming is not None:
+            self._streaming.forget()  # a view that is held keeps memory of the device
         self._runner.close()
 
     def _end_stream(self) -> None:

@@ -83,6 +83,10 @@ class Streaming:
         """Copies of the states."""
         return {name: self._runner.mine().state(name) for name in self._carried}
 
+    def forget(self) -> None:
+        """Let go of all views."""
+        self._views, self._bindings = {}, -1
+
     def check_output(self, name: str) -> None:
         """Raise SessionError for a state's output while a stream is under way: its block has become the input's."""
         if self.under_way and name not in self._answers:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +11,6 @@ from edgekit.device import Gpu, GpuSearch
 from edgekit.errors import TargetError
 from edgekit.runtime import Session
 from edgekit.runtime.choice import choose
-from edgekit.runtime.trt import load_plugins
 
 
 @pytest.fixture
@@ -47,22 +44,3 @@ def test_asking_for_an_engine_without_pycuda_is_one_line(lite0):
         Session.open(lite0 / "bundle", "rtx")
     assert "pip install pycuda" in str(error.value)
     assert error.value.exit_code == 6
-
-
-def test_the_plugins_of_a_bundle_are_loaded_from_the_bytes_that_were_verified():
-    """A file of this process alone, gone afterwards; TensorRT itself is a stand-in."""
-    seen = []
-
-    def load_library(path):
-        seen.append((path, Path(path).read_bytes(), Path(path).parent.stat().st_mode & 0o077))
-        return None if b"bad" in seen[-1][1] else object()
-
-    registry = SimpleNamespace(load_library=load_library)
-    trt = SimpleNamespace(get_plugin_registry=lambda: registry, __version__="10.3.0")
-    load_plugins(trt, b"")
-    assert seen == []
-    load_plugins(trt, b"a library")
-    path, content, others = seen[0]
-    assert (content, others, Path(path).exists()) == (b"a library", 0, False)
-    with pytest.raises(TargetError, match=r"expected TensorRT 10\.3\.0 to load the bundle's plugins"):
-        load_plugins(trt, b"bad")

@@ -60,6 +60,24 @@ def test_another_takes_over_with_the_same_shapes_and_inputs(small_bundle, waitin
     assert (first.closed, second.closed) == (1, 1)
 
 
+def test_memory_that_is_short_for_a_larger_shape_is_a_failure_like_another(small_bundle):
+    class Cramped(Doubler):
+        def bind(self, inputs, outputs):
+            if inputs["image"][0] > 1:
+                raise SessionError("the GPU reported: out of memory")
+            super().bind(inputs, outputs)
+
+    with opened(small_bundle, Cramped()) as session:
+        with pytest.raises(SessionError, match="out of memory"):
+            session.run({"image": IMAGE})
+        assert session.input("image").shape == (1, 3, 8, 8)
+        session.execute()
+    with opened(small_bundle, Cramped(), Doubler) as session:
+        found = session.run({"image": IMAGE})["logits"]
+        np.testing.assert_array_equal(found, 2 * IMAGE.reshape(2, -1)[:, :5])
+        assert "out of memory" in session.health()["degraded"]
+
+
 def test_who_took_over_is_not_replaced_in_turn(small_bundle):
     with opened(small_bundle, Failing(0), lambda: Failing(1)) as session:
         session.execute()
