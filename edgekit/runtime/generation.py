@@ -30,8 +30,9 @@ class Decoder:
         if not self._stream.tokens:
             raise SessionError("expected a bundle of a decoder, found none", "[stream] tokens and logits in the recipe")
         logits = sizes.outputs[self._stream.logits]
-        vocabulary = logits.shape[-1]
-        bytes_a_token = int(vocabulary) * np.dtype(logits.dtype).itemsize if isinstance(vocabulary, int) else 1 << 20
+        size = logits.shape[-1]
+        self._vocabulary = size if isinstance(size, int) else 1 << 31
+        bytes_a_token = np.dtype(logits.dtype).itemsize * min(self._vocabulary, 1 << 20)
         self._chunk = self._largest_chunk(max(1, _LARGEST_LOGITS_BYTES // bytes_a_token))
 
     def generate(self, prompt: Sequence[int], most: int, sampler: Sampler, stop: Sequence[int]) -> Iterator[int]:
@@ -39,6 +40,8 @@ class Decoder:
         tokens = np.asarray(prompt)
         if tokens.ndim != 1 or len(tokens) == 0 or tokens.dtype.kind not in "iu":
             raise ShapeError(f"expected a prompt of token ids [T], found {tokens.dtype}{list(tokens.shape)}")
+        if tokens.min() < 0 or tokens.max() >= self._vocabulary:
+            raise ShapeError(f"expected token ids of 0..{self._vocabulary - 1}, found {tokens.min()}..{tokens.max()}")
         if most < 1:
             raise ShapeError(f"expected max_new_tokens of 1 or more, found {most}")
         self._reserve(len(tokens) + most - 1)

@@ -26,6 +26,7 @@ class Streaming:
         self._answers = [name for name in sizes.outputs if name not in self._carried.values()]
         self._views: dict[str, Array] = {}
         self._bindings = -1
+        self._grown: dict[str, int] = {}  # the size of the cache that the last step left, for the next one to bind
         self.under_way = False
         self.begun = 0  # how often a stream was
 
@@ -36,7 +37,7 @@ class Streaming:
         arrays = self._arrays(feeds) if feeds is not None else {}
         inputs = self._runner.mine().input
         shapes = {name: fitted(self._sizes.inputs[name], array, inputs(name).shape) for name, array in arrays.items()}
-        self._resize(shapes)
+        self._resize({**self._grown, **self._sizes.asked(shapes)})
         for name, array in arrays.items():
             self._runner.mine().input(name)[...] = array
         self._runner.execute(step=True)
@@ -44,11 +45,12 @@ class Streaming:
         self._runner.mine().advance()
         sizes = self._sizes
         if sizes.growth:
-            self._runner.bind_to(sizes, {sizes.growth: sizes.dims[sizes.growth] + sizes.tokens_in(sizes.dims)})
+            self._grown = {sizes.growth: sizes.dims[sizes.growth] + sizes.tokens_in(sizes.dims)}
         return self._seen()
 
     def reset(self, states: Mapping[str, Any] = {}) -> None:
         """States of zero, an empty cache; those that are given start so."""
+        self._grown = {}
         growth = self._sizes.growth
         if growth and self._sizes.dims[growth]:
             self._sizes.check({growth: 0})
@@ -81,6 +83,7 @@ class Streaming:
 
     def states(self) -> dict[str, Array]:
         """Copies of the states."""
+        self._resize(self._grown)
         return {name: self._runner.mine().state(name) for name in self._carried}
 
     def forget(self) -> None:
@@ -104,15 +107,17 @@ class Streaming:
                 raise ShapeError(f"expected arrays for {', '.join(self._given)}, found none for {name}")
         return {name: np.asarray(value) for name, value in feeds.items()}
 
-    def _resize(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Another batch needs another state, which begins at zero; another number of time steps does not."""
-        dims = self._sizes.asked(shapes)
-        if not self._sizes.changes(dims):
+    def _resize(self, dims: Mapping[str, int]) -> None:
+        """Another batch needs another state, which begins at zero; more time steps, or a cache that grew, do not."""
+        sizes = self._sizes
+        if not sizes.changes(dims):
             return
-        before, after = (self._sizes.inputs_at(sizes) for sizes in (self._sizes.dims, {**self._sizes.dims, **dims}))
-        self._runner.bind_to(self._sizes, dims)
+        sizes.check(dims)
+        kept = {**dims, sizes.growth: sizes.dims[sizes.growth]} if sizes.growth else dims
+        before, after = (sizes.inputs_at(now) for now in (sizes.dims, {**sizes.dims, **kept}))
+        self._runner.bind_to(sizes, dims)
         if any(before[name] != after[name] for name in self._carried):
-            self._runner.mine().reset()
+            self.reset()
 
     def _seen(self) -> dict[str, Array]:
         """Views of the answers, made once a binding."""

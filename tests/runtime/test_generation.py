@@ -99,6 +99,8 @@ def test_what_comes_between_two_tokens_is_said(bundle):
         (([], 3), ShapeError, "expected a prompt of token ids"),
         (([[1]], 3), ShapeError, "expected a prompt of token ids"),
         (([1.5], 3), ShapeError, "expected a prompt of token ids"),
+        (([1, 16], 3), ShapeError, r"expected token ids of 0\.\.15, found 1\.\.16"),
+        (([-1], 3), ShapeError, "expected token ids of 0"),
         (([1], 0), ShapeError, "max_new_tokens"),
     ],
 )
@@ -124,6 +126,27 @@ def test_steps_of_a_decoder_grow_its_cache(bundle):
             logits = session.step(np.array([text[-1:]]))["logits"]
         assert text[2:] == written_by_hand([7, 4], 6)
         np.testing.assert_array_equal(session.state()["past"], [text])
+        logits = session.step(np.array([[1]]))["logits"]
+        assert int(logits[0, -1].argmax()) == (sum(text) + 1) % 16
+
+
+def test_a_step_beyond_the_cache_is_refused_and_the_last_one_within_is_answered(bundle):
+    with Session.open(bundle) as session:
+        for _ in range(2):
+            session.step(np.ones((1, 32), np.int64))
+        for call in (lambda: session.step(np.array([[1]])), session.state):
+            with pytest.raises(ShapeError, match=r"expected past in 0\.\.63, the range of the bundle, found 64"):
+                call()
+        session.reset()
+        assert int(session.step(np.array([[5]]))["logits"][0, -1].argmax()) == 5
+
+
+def test_another_batch_of_texts_begins_with_an_empty_cache(bundle):
+    with Session.open(bundle) as session:
+        session.step(np.array([[3, 4]]))
+        found = session.step(np.array([[1, 2], [5, 6]]))["logits"][:, -1].argmax(-1)
+        np.testing.assert_array_equal(found, [3, 11])
+        np.testing.assert_array_equal(session.state()["past"], [[1, 2], [5, 6]])
 
 
 def test_a_network_that_is_no_decoder_says_so(tmp_path):
