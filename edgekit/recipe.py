@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.configs import BuildConfig, ExportConfig, QuantizeConfig, ValidateConfig
-from edgekit.errors import RecipeError, nearest
+from edgekit.errors import RecipeError, UsageError, nearest
 from edgekit.resources import resource
 from edgekit.specs import Postprocess, Preprocess, Stream, from_table
 
@@ -114,8 +114,16 @@ def _read(path: Path) -> Recipe:
             raise RecipeError(f"{path}: unknown table [{table}]; {nearest(table, _TABLES)}")
     if not all(isinstance(table, dict) for table in tables.values()):
         raise RecipeError(f"{path}: expected tables such as [quantize], found a key outside of them")
-    found = {name: from_table(_TABLES[name], table, f"{path}: [{name}]") for name, table in tables.items()}
+    found = {name: _config(path, name, table) for name, table in tables.items()}
     return Recipe(**{name: _beside(path.parent, config) for name, config in found.items()})
+
+
+def _config(path: Path, name: str, table: dict[str, Any]) -> Any:
+    """A table as its config; what the config itself refuses is said with file and table."""
+    try:
+        return from_table(_TABLES[name], table, f"{path}: [{name}]")
+    except UsageError as error:
+        raise RecipeError(f"{path}: [{name}] {error.problem}", error.next_step) from error
 
 
 def _beside(folder: Path, config: Any) -> Any:

@@ -33,7 +33,7 @@ class VerifiedBundle:
             return None
         try:
             return from_table(kind, json.loads(self.contents[name]), name)
-        except (ValueError, AttributeError, EdgekitError) as error:
+        except (ValueError, RecursionError, EdgekitError) as error:
             raise IntegrityError(f"expected a spec as JSON in {name}, found: {error}") from error
 
 

@@ -27,6 +27,12 @@ COMMANDS = {
     "doctor": "What this machine can build and run.",
 }
 _INTERRUPTED = 130
+# Which extra brings a package that a command needs and the core does not have.
+_EXTRAS = {
+    **dict.fromkeys(("onnx", "ml_dtypes", "google"), "build"),
+    **dict.fromkeys(("torch", "torchvision", "transformers", "onnxscript", "safetensors"), "export"),
+    "tensorrt_rtx": "rtx",
+}
 
 
 class _Interrupted(Exception):
@@ -98,6 +104,9 @@ def _explained(error: Exception, verbose: bool) -> int:
         return _interrupted()
     if isinstance(error, BrokenPipeError):
         return 1
+    if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get((error.name or "").partition(".")[0])):
+        line = f"expected the package {error.name} for this command, found none; next: pip install 'edgekit[{extra}]'"
+        return _fail(line, 1, verbose)
     if isinstance(error, OSError):
         return _fail(f"the system refused: {error.strerror or error} {error.filename or ''}", 1, verbose)
     return _fail(f"a fault of edgekit itself: {type(error).__name__}: {error}; next: again with -v", 1, verbose)

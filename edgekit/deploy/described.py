@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.bundle import Contents
+from edgekit.deploy.fitting import check_postprocess, check_preprocess
 from edgekit.deploy.plan import Plan
-from edgekit.errors import RecipeError, ShapeError
+from edgekit.errors import RecipeError, ShapeError, nearest
 from edgekit.files import json_bytes
 from edgekit.recipe import Recipe
 from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx
-from edgekit.specs import Classify, Postprocess, Preprocess, Stream, TensorSpec, from_table, to_table
+from edgekit.specs import Classify, Postprocess, Preprocess, Stream, from_table, to_table
 
 # The fields of specs that name inputs or outputs.
 _TENSORS = ("input", "mask", "types", "output", "boxes", "scores")
@@ -57,7 +58,7 @@ class Described:
 
 
 def check_recipe(model: Path, plan: Plan) -> None:
-    """Raise RecipeError for what the recipe says of inputs, outputs or files that are not there."""
+    """Raise RecipeError for what the recipe says of inputs, outputs or files that are not there, or do not fit."""
     recipe = plan.recipe
     if not (recipe.preprocess or recipe.postprocess or recipe.stream):
         return  # half a gigabyte of a VGG need not be read for that
@@ -67,26 +68,22 @@ def check_recipe(model: Path, plan: Plan) -> None:
         for key in _TENSORS:
             name = getattr(spec, key, "")
             if name and name not in specs:
-                raise RecipeError(f"[{table}] {key}: expected one of {', '.join(specs)}, found {name!r}", "--recipe")
+                known = nearest(name, specs)
+                raise RecipeError(f"[{table}] {key}: expected one of {', '.join(specs)}, found {name!r}; {known}")
     described = Described.of(recipe, proto)
     for file in described.assets.values():
         if not file.is_file():
-            raise RecipeError(f"expected the file {file} that the recipe names, found none", "--recipe")
+            raise RecipeError(f"expected the file {file} that the recipe names, found none")
+    if described.preprocess is not None:
+        assets = {name: file.read_bytes() for name, file in described.assets.items()}
+        check_preprocess(described.preprocess, inputs, assets)
+    if recipe.postprocess is not None:
+        check_postprocess(recipe.postprocess, outputs)
     if recipe.stream is not None:
         try:
             recipe.stream.growth(inputs, outputs)
         except ShapeError as error:
-            raise RecipeError(f"[stream]: {error.problem}", "--recipe") from error
-    _check_labels(recipe, outputs)
-
-
-def _check_labels(recipe: Recipe, outputs: dict[str, TensorSpec]) -> None:
-    answer = recipe.postprocess
-    if not isinstance(answer, Classify) or not answer.labels:
-        return
-    shape = outputs[answer.output].shape
-    if shape and isinstance(shape[-1], int) and shape[-1] != len(answer.labels):
-        raise RecipeError(f"[postprocess] labels: expected {shape[-1]} names, found {len(answer.labels)}", "--recipe")
+            raise RecipeError(f"[stream]: {error.problem}") from error
 
 
 def _with_assets(spec: Any, assets: dict[str, Path]) -> Any:

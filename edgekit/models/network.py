@@ -50,11 +50,11 @@ def untrained(
 def imagenet_classifier(module: torch.nn.Module, argument: str, *, trained: bool) -> Network:
     """A module of one picture [N,3,224,224] -> logits [N,1000] over the classes of ILSVRC 2012.
 
-    The examples are seeded normal noise: shapes for the exporter, not data, and every report says so.
+    The examples are seeded noise in -1..1: shapes for the exporter, not data, and every report says so.
     """
     from torchvision.models import ResNet18_Weights
 
-    noise = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    noise = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
     return Network(
         module=module,
         examples={argument: noise},

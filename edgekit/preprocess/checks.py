@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 from edgekit.errors import DataError, IntegrityError, ShapeError
 
 
+def check_array(what: str, item: Any, hint: str) -> None:
+    """Raise DataError for what is no array, such as a path or a list."""
+    if not isinstance(item, np.ndarray):
+        raise DataError(f"expected {what} as an array, found {type(item).__name__} {str(item)[:40]!r}", hint)
+
+
 def described(array: NDArray[Any]) -> str:
     """Such as float32[3, 8]."""
     return f"{array.dtype}[{', '.join(map(str, array.shape))}]"
@@ -30,6 +36,7 @@ def check_finite(what: str, values: NDArray[Any]) -> None:
 
 def check_sound(sound: NDArray[Any]) -> None:
     """Raise DataError unless it is mono, floating point and finite."""
+    check_array("a sound float32[S]", sound, "np.asarray(sound, np.float32)")
     if sound.dtype.kind in "iu":
         hint = f"sound.astype(np.float32) / {2 ** (8 * sound.dtype.itemsize - 1)}"
         raise DataError(f"expected a sound float32[S] of -1 .. 1, found {described(sound)}", hint)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgekit.errors import DataError, ShapeError
 from edgekit.preprocess import Inputs, Sizes
+from edgekit.preprocess.checks import batch_position, check_array
 from edgekit.specs import ImagePreprocess
 
 Floats = NDArray[np.float32]
@@ -45,12 +46,13 @@ class Pictures:
         self._spec = spec
 
     def prepare(self, item: NDArray[np.uint8]) -> Sizes:
-        """A picture of any size becomes one of the model's: no axis follows it."""
+        """A picture of any size becomes one of the model's: no axis follows it. Raises DataError for what is none."""
+        _pixels(item)
         return {}
 
     def write(self, item: NDArray[np.uint8], inputs: Inputs, slot: int) -> None:
         """As `apply` does."""
-        apply(self._spec, item, inputs(self._spec.input)[slot])
+        apply(self._spec, item, batch_position(self._spec.input, inputs(self._spec.input), slot))
 
 
 def apply(spec: ImagePreprocess, image: NDArray[np.uint8], out: NDArray[Any]) -> None:
@@ -89,6 +91,7 @@ def apply(spec: ImagePreprocess, image: NDArray[np.uint8], out: NDArray[Any]) ->
 
 def _pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture as uint8 [H, W, 1 or 3]; raises DataError for anything else."""
+    check_array("a picture uint8[H, W, 3]", image, 'np.asarray(Image.open(path).convert("RGB"))')
     found = f"{image.dtype}[{', '.join(map(str, image.shape))}]"
     if image.ndim == 3 and image.shape[2] == 4:
         raise DataError(f"expected a picture uint8[H, W, 3] or uint8[H, W], found {found}", "image[:, :, :3]")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgekit.errors import DataError
 from edgekit.preprocess import Inputs, Sizes
-from edgekit.preprocess.checks import batch_position, check_buffer, check_finite, described
+from edgekit.preprocess.checks import batch_position, check_array, check_buffer, check_finite, described
 from edgekit.preprocess.cutting import SlidingWindows
 from edgekit.specs import SeriesPreprocess
 
@@ -87,6 +87,7 @@ class SeriesWindows:
 def _rows(spec: SeriesPreprocess, item: NDArray[Any]) -> NDArray[Any]:
     """[T,C] of it; DataError for another number of channels."""
     channels = len(spec.mean)
+    check_array(f"a series [T, {channels}]", item, "np.asarray(series)")
     rows = item[:, None] if item.ndim == 1 and channels == 1 else item
     if rows.ndim != 2 or rows.shape[1] != channels or rows.dtype.kind not in "fiu":
         raise DataError(f"expected a series of real values [T, {channels}], found {described(item)}")

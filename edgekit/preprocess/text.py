@@ -5,7 +5,7 @@ Shapes: N texts, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -33,7 +33,11 @@ class Texts:
         self._width = 0
 
     def encode(self, text: str) -> list[int]:
-        """The ids of one text, without padding. Raises DataError for one that is too long."""
+        """The ids of one text, without padding. Raises DataError for one that is too long, and for what is no text."""
+        if not isinstance(text, str):
+            raise DataError(
+                f"expected one text to encode, found {type(text).__name__} {str(text)[:40]!r}", "one by one"
+            )
         return list(self._encode([text])[0].ids)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -42,6 +46,15 @@ class Texts:
             return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
         except (OverflowError, TypeError) as error:
             raise DataError(f"expected ids of tokens, 0 or more, found others: {first_line(error)}") from None
+
+    def decode_each(self, ids: Iterable[int]) -> Iterator[str]:
+        """The text piece by piece: a token that only begins a letter waits for those that end it."""
+        from tokenizers.decoders import DecodeStream
+
+        stream = DecodeStream(skip_special_tokens=True)
+        for token in ids:
+            if piece := stream.step(self._tokenizer, token):
+                yield str(piece)
 
     def prepare(self, item: str | Sequence[str]) -> Sizes:
         """Raises DataError for what is no text, no tokens at all, or more than `length` where nothing is cut off."""

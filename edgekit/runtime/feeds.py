@@ -18,6 +18,12 @@ def known(name: str, specs: Collection[str]) -> None:
         raise ShapeError(f"expected one of {', '.join(specs)}, found {name!r}; {nearest(name, specs)}")
 
 
+def check_named(feeds: object) -> None:
+    """Raise ShapeError for arrays without names."""
+    if not isinstance(feeds, Mapping):
+        raise ShapeError(f"expected a dict of arrays by name, found {type(feeds).__name__}", '{"name": array}')
+
+
 def check(spec: TensorSpec, array: Array) -> None:
     """Raise ShapeError unless the array fits, with what would make it fit: a layout, a batch axis, a dtype."""
     try:

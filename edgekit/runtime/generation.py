@@ -37,13 +37,11 @@ class Decoder:
 
     def generate(self, prompt: Sequence[int], most: int, sampler: Sampler, stop: Sequence[int]) -> Iterator[int]:
         """Check and reserve now; tokens come as they are asked for. Raises ShapeError for a text too long."""
-        tokens = np.asarray(prompt)
-        if tokens.ndim != 1 or len(tokens) == 0 or tokens.dtype.kind not in "iu":
-            raise ShapeError(f"expected a prompt of token ids [T], found {tokens.dtype}{list(tokens.shape)}")
+        tokens = _ids(prompt)
         if tokens.min() < 0 or tokens.max() >= self._vocabulary:
             raise ShapeError(f"expected token ids of 0..{self._vocabulary - 1}, found {tokens.min()}..{tokens.max()}")
-        if most < 1:
-            raise ShapeError(f"expected max_new_tokens of 1 or more, found {most}")
+        if not isinstance(most, int) or most < 1:
+            raise ShapeError(f"expected max_new_tokens of 1 or more, found {most!r}")
         self._reserve(len(tokens) + most - 1)
         return self._tokens(tokens, most, sampler, frozenset(stop))
 
@@ -80,8 +78,7 @@ class Decoder:
         self._runner.execute(step=True)
         if self._runner.counters.degradations != failures and past:
             raise SessionError(f"the cache went with the backend: {self._runner.degraded}", "generate again")
-        self._runner.mine().advance()
-        self._runner.counters.steps += 1
+        self._streaming.advance()
 
     def _bind(self, tokens: int, past: int) -> None:
         """The shapes of a step; a model whose states have one shape needs it once a chunk's size."""
@@ -131,3 +128,17 @@ class Decoder:
         if isinstance(axis, int) and axis != 1:
             raise SessionError(f"expected tokens one by one or any number of them, found {axis} at a time", "--dynamic")
         return 1 if isinstance(axis, int) else min(most, self._sizes.range(axis)[1])
+
+
+def _ids(prompt: Sequence[int]) -> Array:
+    """The prompt as an array [T]; ShapeError for what is none."""
+    try:
+        tokens = np.asarray(prompt)
+    except ValueError:  # rows of different lengths
+        tokens = np.empty((0, 0))
+    if tokens.ndim == 1 and len(tokens) == 0:
+        raise ShapeError("expected a prompt of at least one token, found an empty one")
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
+        found = f"{tokens.dtype}{list(tokens.shape)}"
+        raise ShapeError(f"expected a prompt of token ids [T], found {found}", "session.encode(text)")
+    return tokens

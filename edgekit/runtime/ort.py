@@ -70,13 +70,13 @@ class OrtBackend:
     def enqueue(self, *, step: bool = False) -> None:
         """onnxruntime's CPU run is synchronous: it is done when this returns."""
         binding = self._bindings[self._turn]
-        if binding is None:
-            binding = self._bindings[self._turn] = self._bound()
-        elif self._unbound:
-            # The binding keeps the last run's array, whose size this run need not have.
-            binding.clear_binding_outputs()
-            self._bind_outputs(binding)
         try:
+            if binding is None:
+                binding = self._bindings[self._turn] = self._bound()
+            elif self._unbound:
+                # The binding keeps the last run's array, whose size this run need not have.
+                binding.clear_binding_outputs()
+                self._bind_outputs(binding)
             self._session.run_with_iobinding(binding)
         except Exception as error:
             raise SessionError(f"onnxruntime failed: {first_line(error)}") from error

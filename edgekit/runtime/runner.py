@@ -70,7 +70,7 @@ class Runner:
             backend.bind(*self._shapes)
         except SessionError as error:  # such as memory that is short
             self._replace(error, set())
-        sizes.dims = now
+        sizes.dims, sizes.moved = now, False
         self.bindings += 1
 
     def submit(self, *, step: bool = False) -> Ticket:
@@ -87,7 +87,7 @@ class Runner:
 
     def wait(self, ticket: Ticket, timeout_s: float | None = None) -> Timing:
         """Wait until the inference is done; SessionError after `timeout_s` seconds: then it can be waited for again."""
-        if ticket != self._running:
+        if self._running is None or ticket != self._running:
             raise SessionError("expected the ticket of the inference under way, found another")
         self._running = None
         backend = self.mine()

@@ -18,10 +18,11 @@ class Sampler:
     """
 
     def __init__(self, temperature: float, top_k: int, seed: int | None) -> None:
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise UsageError(f"temperature: expected 0 or more, found {temperature}")
-        if top_k < 0:
-            raise UsageError(f"top_k: expected 0 for all tokens, or more, found {top_k}")
+        if not isinstance(temperature, (int, float)) or not 0 <= temperature < math.inf:
+            raise UsageError(f"temperature: expected 0 or more, found {temperature!r}")
+        for name, value in (("top_k", top_k), ("seed", 0 if seed is None else seed)):
+            if not isinstance(value, int) or value < 0:
+                raise UsageError(f"{name}: expected 0 or more, a whole number, found {value!r}")
         self._temperature, self._top_k = temperature, top_k
         self._random = np.random.default_rng(seed)
         self._values = self._sorted = np.empty(0)

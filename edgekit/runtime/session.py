@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from edgekit.errors import IntegrityError, SessionError, ShapeError
+from edgekit.errors import SessionError
 from edgekit.runtime import feeds as feeding
 from edgekit.runtime.backend import Array
 from edgekit.runtime.opening import Opened, open_bundle
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from edgekit.preprocess.text import Texts
     from edgekit.runtime.generation import Decoder
     from edgekit.runtime.streaming import Streaming
-
-Specs: TypeAlias = Mapping[str, TensorSpec]
 
 
 class Session:
@@ -43,7 +41,8 @@ class Session:
         self._preprocessor: Preprocessor | None = None
         self._streaming: Streaming | None = None
         self._decoder: Decoder | None = None
-        self._sizes = _sizes(self.inputs, self.outputs, manifest.ranges, stream)
+        self._answered = False  # whether the outputs belong to what the inputs hold
+        self._sizes = Sizes(self.inputs, self.outputs, manifest.ranges, stream)
         self._runner.bind_to(self._sizes)
         if stream:
             from edgekit.runtime.streaming import Streaming
@@ -98,6 +97,7 @@ class Session:
     def submit(self) -> Ticket:
         """Start one inference on the bound buffers."""
         self._end_stream()
+        self._answered = True
         return self._runner.submit()
 
     def wait(self, ticket: Ticket, timeout: float | None = None) -> Timing:
@@ -110,6 +110,7 @@ class Session:
     def execute(self) -> Timing:
         """Run once on the bound buffers: no copies of ours, no allocation."""
         self._end_stream()
+        self._answered = True
         return self._runner.execute()
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
@@ -119,6 +120,7 @@ class Session:
         """
         import numpy as np  # as the backend does: `import edgekit.runtime` itself needs none
 
+        feeding.check_named(feeds)
         arrays = {name: np.asarray(value) for name, value in feeds.items()}
         self._end_stream()
         bound = self._runner.mine().input
@@ -135,7 +137,10 @@ class Session:
         return {name: read(name).copy() for name in self.outputs}
 
     def set_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        """Change the shape of an input within the bundle's range; the input is zeros then, and so are states."""
+        """Change the shape of an input within the bundle's range; the input is zeros then.
+
+        A stream goes on, but where its states change shape: then it begins anew.
+        """
         feeding.known(name, self.inputs)
         self.inputs[name].check(self.inputs[name].dtype, tuple(shape))
         self._resize({name: tuple(shape)})
@@ -176,12 +181,18 @@ class Session:
         """The text of token ids."""
         return self._texts().decode(ids)
 
+    def decode_each(self, ids: Iterable[int]) -> Iterator[str]:
+        """The text of token ids as they come, piece by piece: a letter may be written by several of them."""
+        return self._texts().decode_each(ids)
+
     def postprocess(self, top: int = 1) -> list[Any]:
         """The answer of each batch position, as the bundle says; of a classifier the `top` labels, the best first."""
         from edgekit.postprocess import answers
 
         if self.postprocessing is None:
             raise SessionError("expected a bundle with labels or another answer, found none", "session.output(name)")
+        if not self._answered:
+            raise SessionError("expected an inference on what the inputs hold, found none yet", "session.execute()")
         return answers(self.postprocessing, self.output, top)
 
     def step(self, feeds: Array | Mapping[str, Any] | None = None) -> dict[str, Array]:
@@ -191,7 +202,9 @@ class Session:
         None is what the inputs hold, as `preprocess` left them. The state stays where it is computed: nothing of it is
         copied, nothing allocated. `reset` begins anew, and so does the first step after anything else ran.
         """
-        return self._streams().step(feeds)
+        views = self._streams().step(feeds)
+        self._answered = True
+        return views
 
     def state(self) -> dict[str, Array]:
         """Copies of the states, by the names of their inputs, as the next step will see them."""
@@ -248,9 +261,11 @@ class Session:
 
     def _resize(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         dims = self._sizes.asked(shapes)
-        if self._sizes.changes(dims):
-            self._end_stream()
+        if self._streaming is not None and self._streaming.under_way:
+            self._streaming.resize(dims)
+        elif self._sizes.changes(dims):
             self._runner.bind_to(self._sizes, dims)
+        self._answered = False
 
     def _prepared(self) -> Preprocessor:
         if self._preprocessor is None:
@@ -278,10 +293,3 @@ class Session:
         if self._streaming is None:
             raise SessionError("expected a bundle with states, found none", "[stream] states in the recipe")
         return self._streaming
-
-
-def _sizes(inputs: Specs, outputs: Specs, ranges: Mapping[str, tuple[int, ...]], stream: Stream | None) -> Sizes:
-    try:
-        return Sizes(inputs, outputs, ranges, stream)
-    except ShapeError as error:
-        raise IntegrityError(f"expected a stream that fits the model, found: {error.problem}") from error

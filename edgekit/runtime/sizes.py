@@ -25,7 +25,9 @@ class Sizes:
         self._tokens = stream.tokens if stream else ""
         self.carried = {name for name, _ in self._states}
         # The axis along which a cache grows; empty where there is none.
-        self.growth = stream.growth(inputs, outputs) if stream else ""
+        self.growth = _growth(stream, inputs, outputs) if stream else ""
+        # Whether the blocks of a cache changed places since: each is then seen at the shape of the other.
+        self.moved = False
         # Whether the shape of some output is told by the run alone.
         self.unknown = None in self.outputs_at(self.dims).values()
 
@@ -53,8 +55,8 @@ class Sizes:
         return self._ranges[dim][0], self._ranges[dim][2]
 
     def changes(self, dims: Mapping[str, int]) -> bool:
-        """Whether these sizes are others than now."""
-        return any(self.dims.get(dim) != size for dim, size in dims.items())
+        """Whether these sizes are others than those that are bound."""
+        return self.moved or any(self.dims.get(dim) != size for dim, size in dims.items())
 
     def inputs_at(self, dims: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         """The shapes of all inputs at these sizes."""
@@ -78,3 +80,10 @@ class Sizes:
         """How many tokens go in at once, by which a cache grows."""
         axis = self.inputs[self._tokens].shape[1]
         return axis if isinstance(axis, int) else dims[axis]
+
+
+def _growth(stream: Stream, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]) -> str:
+    try:
+        return stream.growth(inputs, outputs)
+    except ShapeError as error:
+        raise IntegrityError(f"expected a stream that fits the model, found: {error.problem}") from error

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgekit.errors import SessionError, ShapeError
 from edgekit.runtime.backend import Array
-from edgekit.runtime.feeds import check, fitted, known
+from edgekit.runtime.feeds import check, check_named, fitted, known
 from edgekit.runtime.runner import Runner
 from edgekit.runtime.sizes import Sizes
 from edgekit.specs import Stream
@@ -37,35 +37,41 @@ class Streaming:
         arrays = self._arrays(feeds) if feeds is not None else {}
         inputs = self._runner.mine().input
         shapes = {name: fitted(self._sizes.inputs[name], array, inputs(name).shape) for name, array in arrays.items()}
-        self._resize({**self._grown, **self._sizes.asked(shapes)})
+        self.resize(self._sizes.asked(shapes))
         for name, array in arrays.items():
             self._runner.mine().input(name)[...] = array
         self._runner.execute(step=True)
-        self._runner.counters.steps += 1
-        self._runner.mine().advance()
         sizes = self._sizes
         if sizes.growth:
             self._grown = {sizes.growth: sizes.dims[sizes.growth] + sizes.tokens_in(sizes.dims)}
+        self.advance()
         return self._seen()
+
+    def advance(self) -> None:
+        """What came out goes in with the next step."""
+        self._runner.mine().advance()
+        self._sizes.moved = bool(self._sizes.growth)
+        self._runner.counters.steps += 1
 
     def reset(self, states: Mapping[str, Any] = {}) -> None:
         """States of zero, an empty cache; those that are given start so."""
-        self._grown = {}
+        check_named(states)
+        for name in states:
+            known(name, self._carried)
+        given = {name: np.asarray(value) for name, value in states.items()}
+        for name, array in given.items():
+            check(self._sizes.inputs[name], array)
         growth = self._sizes.growth
-        if growth and self._sizes.dims[growth]:
-            self._sizes.check({growth: 0})
-            self._runner.bind_to(self._sizes, {growth: 0})
+        if growth and given and len(given) < len(self._carried):
+            raise ShapeError(f"expected all of {', '.join(self._carried)} for a cache, found {', '.join(given)}")
+        dims = ({growth: 0} if growth else {}) | self._sizes.asked({name: array.shape for name, array in given.items()})
+        self._sizes.check(dims)
+        self._grown = {}
+        if self._sizes.changes(dims):
+            self._runner.bind_to(self._sizes, dims)
         backend = self._runner.mine()
         backend.reset()
-        now = self._sizes.inputs_at(self._sizes.dims)
-        for name, value in states.items():
-            known(name, self._carried)
-            array = np.asarray(value)
-            check(self._sizes.inputs[name], array)
-            if array.shape != now[name]:
-                raise ShapeError(
-                    f"{name}: expected the state at {list(now[name])}, found {list(array.shape)}", "set_shape"
-                )
+        for name, array in given.items():
             backend.input(name)[...] = array
         self.under_way = True
         self.begun += 1
@@ -73,8 +79,10 @@ class Streaming:
     def end(self) -> None:
         """What runs alone starts from states of zero, or from those that it is given; the next step begins anew."""
         if self.under_way:
+            if self._sizes.moved:
+                self._runner.bind_to(self._sizes)
             self._runner.mine().reset()
-            self.under_way = False
+            self._grown, self.under_way = {}, False
 
     def leave_for(self, name: str) -> None:
         """The buffer of a state is there to be written for a run alone."""
@@ -83,7 +91,7 @@ class Streaming:
 
     def states(self) -> dict[str, Array]:
         """Copies of the states."""
-        self._resize(self._grown)
+        self.resize({})
         return {name: self._runner.mine().state(name) for name in self._carried}
 
     def forget(self) -> None:
@@ -107,9 +115,9 @@ class Streaming:
                 raise ShapeError(f"expected arrays for {', '.join(self._given)}, found none for {name}")
         return {name: np.asarray(value) for name, value in feeds.items()}
 
-    def _resize(self, dims: Mapping[str, int]) -> None:
+    def resize(self, asked: Mapping[str, int]) -> None:
         """Another batch needs another state, which begins at zero; more time steps, or a cache that grew, do not."""
-        sizes = self._sizes
+        sizes, dims = self._sizes, {**self._grown, **asked}
         if not sizes.changes(dims):
             return
         sizes.check(dims)

@@ -67,7 +67,28 @@ class Stream:
             grown |= {str(one) for one, _ in differ}
         if len(grown) > 1 or any(axis.isdecimal() for axis in grown) or (grown and not self.tokens):
             raise ShapeError(f"stream: expected one open axis that grows by the tokens, found {sorted(grown)}")
-        return grown.pop() if grown else ""
+        growth = grown.pop() if grown else ""
+        carried = {name for name, _ in self.pairs()}
+        for name, spec in inputs.items():
+            if growth and growth in spec.shape and name not in carried:
+                raise ShapeError(
+                    f"stream: expected {name} among the states, since it has their axis {growth}, found none"
+                )
+        self._check_decoder(inputs, outputs)
+        return growth
+
+    def _check_decoder(self, inputs: Specs, outputs: Specs) -> None:
+        """Tokens [N,T] of integers, logits [N,T,V] of numbers, stop tokens among the V."""
+        if not self.tokens:
+            return
+        tokens, logits = inputs[self.tokens], outputs[self.logits]
+        if "int" not in tokens.dtype or len(tokens.shape) != 2:
+            raise ShapeError(f"stream: expected tokens as integers [N, T], found {tokens.name}: {tokens}")
+        if "float" not in logits.dtype or len(logits.shape) != 3:
+            raise ShapeError(f"stream: expected logits as floats [N, T, V], found {logits.name}: {logits}")
+        size = logits.shape[2]
+        if isinstance(size, int) and not all(0 <= token < size for token in self.stop):
+            raise ShapeError(f"stream: expected stop tokens of 0..{size - 1}, found {list(self.stop)}")
 
 
 def _known(name: str, specs: Specs) -> None:

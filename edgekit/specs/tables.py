@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -16,6 +16,8 @@ def from_table(kind: Any, table: Mapping[str, Any], where: str) -> Any:
 
     Of a union of specs, such as `Preprocess`, the one is made whose KIND the table's `kind` says.
     """
+    if not isinstance(table, Mapping):
+        raise RecipeError(f"{where}: expected a table, found {str(table)[:40]}")
     if isinstance(kind, UnionType):
         kinds = {option.KIND: option for option in get_args(kind)}
         kind = kinds[choose_among("kind", table.get("kind"), kinds, where)]
@@ -26,10 +28,10 @@ def from_table(kind: Any, table: Mapping[str, Any], where: str) -> Any:
         if key not in known:
             raise RecipeError(f"{where}: unknown key {key!r}; {nearest(key, known)}")
         values[key] = _typed(value, hints[key], f"{where}: {key}")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise RecipeError(f"{where}: {error}") from error
+    for item in fields(kind):
+        if item.name not in values and item.default is MISSING and item.default_factory is MISSING:
+            raise RecipeError(f"{where}: expected a key {item.name!r}, found none")
+    return kind(**values)
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
@@ -46,7 +48,9 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
             return None
         if isinstance(option, type) and type(value) is option:
             return value
+    names = {"tuple": "list"}  # as JSON and TOML call it
     kinds = " or ".join(getattr(option, "__name__", str(option)) for option in options if option is not type(None))
+    kinds = names.get(kinds, kinds)
     raise RecipeError(f"{where}: expected {kinds}, found {value!r}")
 
 

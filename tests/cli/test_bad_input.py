@@ -223,3 +223,21 @@ def test_json_is_alone_on_standard_output(here, capsys):
     assert exit_info.value.code == 0
     assert json.loads(printed.out)["stage"] == "export"
     assert "loading checkpoint" in printed.err
+
+
+@pytest.mark.parametrize(("package", "extra"), [("onnx", "build"), ("torch", "export"), ("tensorrt_rtx", "rtx")])
+def test_a_package_that_the_core_does_not_have_is_named_with_its_extra(capsys, package, extra):
+    from edgekit.cli import _explained
+
+    assert _explained(ModuleNotFoundError(f"No module named '{package}'", name=f"{package}.helper"), False) == 1
+    said = capsys.readouterr().err
+    assert f"expected the package {package}.helper for this command, found none" in said
+    assert said.endswith(f"next: pip install 'edgekit[{extra}]'\n")
+
+
+def test_what_a_config_refuses_is_said_with_the_recipes_file_and_table(here, capsys):
+    (here / "r.toml").write_text('[quantize]\nprecision = "fp32"\n')
+    arguments = ["deploy", "lstm_forecaster", "out", "--target", "cpu", "--recipe", "r.toml"]
+    code, line = refused(capsys, arguments)
+    assert code == 1
+    assert "r.toml: [quantize] precision: expected one of fp16" in line

@@ -156,3 +156,25 @@ def test_a_missing_package_is_one_clear_line(monkeypatch, assets):
     with pytest.raises(TargetError, match=r"package tokenizers, .*; next: pip install 'edgekit\[text\]'$") as error:
         preprocessor(spec(), assets)
     assert "\n" not in str(error.value)
+
+
+def test_pieces_as_they_come_are_the_text_though_a_letter_is_several_tokens():
+    """A byte-level tokenizer without merges: 日 is three tokens, 🙂 four."""
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    plain = tokenizers.Tokenizer(tokenizers.models.BPE({char: index for index, char in enumerate(alphabet)}, []))
+    plain.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.decoder = tokenizers.decoders.ByteLevel()
+    texts = Texts(TextPreprocess("text", "tokens", "t.json"), {"t.json": plain.to_str().encode()})
+    text = "日本 is 🙂, the engine"
+    ids = texts.encode(text)
+    assert len(ids) > len(text)
+    pieces = list(texts.decode_each(iter(ids)))
+    assert "".join(pieces) == texts.decode(ids) == text
+    assert "\ufffd" not in "".join(pieces)
+    assert pieces[0] == "日"
+
+
+@pytest.mark.parametrize("text", [["a", "b"], None, 5])
+def test_only_one_text_is_encoded(assets, text):
+    with pytest.raises(DataError, match="expected one text"):
+        Texts(spec(), assets).encode(text)

@@ -9,7 +9,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-from edgekit.errors import SessionError, ShapeError, UsageError  # noqa: E402
+from edgekit.errors import IntegrityError, SessionError, ShapeError, UsageError  # noqa: E402
 from edgekit.runtime import Session, generation  # noqa: E402
 from edgekit.specs import Stream  # noqa: E402
 from tests.runtime.small_streams import bundle_of, counting_decoder, running_sum, written_by_hand  # noqa: E402
@@ -53,8 +53,17 @@ def test_a_prompt_goes_in_by_chunks(bundle, monkeypatch, largest):
 
 def test_the_next_text_starts_with_an_empty_cache(bundle):
     with Session.open(bundle) as session:
-        for prompt in ([2, 3], [9], [2, 3]):
-            assert list(session.generate(prompt, 5)) == written_by_hand(prompt, 5)
+        for prompt, count in (([2, 3], 5), ([9], 1), ([9], 1), ([7], 2), ([2, 3], 5)):
+            assert list(session.generate(prompt, count)) == written_by_hand(prompt, count)
+        with_past = {"tokens": np.array([[1, 2]]), "past": np.array([[4]], np.float32)}
+        for _ in range(2):
+            assert session.run(with_past)["present"].tolist() == [[4, 1, 2]]
+            assert list(session.generate([9], 1)) == [9]
+        shorter = {"tokens": np.array([[1]]), "past": np.array([[4]], np.float32)}
+        assert session.run(shorter)["present"].tolist() == [[4, 1]]
+        list(session.generate([9], 1))
+        session.execute()
+        assert session.output("present").tolist() == [[9]], "the cache is empty, the token still there"
 
 
 def test_it_ends_behind_a_stop_token(bundle, tmp_path):
@@ -96,7 +105,9 @@ def test_what_comes_between_two_tokens_is_said(bundle):
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        (([], 3), ShapeError, "expected a prompt of token ids"),
+        (([], 3), ShapeError, "expected a prompt of at least one token"),
+        (([[1], [1, 2]], 3), ShapeError, "expected a prompt of token ids"),
+        (([1], 1.5), ShapeError, "max_new_tokens of 1 or more, found 1.5"),
         (([[1]], 3), ShapeError, "expected a prompt of token ids"),
         (([1.5], 3), ShapeError, "expected a prompt of token ids"),
         (([1, 16], 3), ShapeError, r"expected token ids of 0\.\.15, found 1\.\.16"),
@@ -147,6 +158,44 @@ def test_another_batch_of_texts_begins_with_an_empty_cache(bundle):
         found = session.step(np.array([[1, 2], [5, 6]]))["logits"][:, -1].argmax(-1)
         np.testing.assert_array_equal(found, [3, 11])
         np.testing.assert_array_equal(session.state()["past"], [[1, 2], [5, 6]])
+
+
+def test_a_cache_that_was_kept_is_given_back(bundle):
+    with Session.open(bundle) as session:
+        session.step(np.array([[3, 4, 5]]))
+        kept = session.state()
+        first = session.step(np.array([[1]]))["logits"].copy()
+        list(session.generate([9], 4))
+        session.reset(kept)
+        np.testing.assert_array_equal(session.step(np.array([[1]]))["logits"], first)
+
+
+def test_chunks_of_other_lengths_by_preprocess_go_on_with_the_cache(bundle):
+    """As `preprocess` does it: the shape is set, the input written, and `step` takes what is there."""
+    with Session.open(bundle) as session:
+        for tokens in ([[3, 4]], [[5]], [[6, 7, 8]]):
+            session.set_shape("tokens", np.shape(tokens))
+            session.input("tokens")[...] = tokens
+            logits = session.step()["logits"]
+        np.testing.assert_array_equal(session.state()["past"], [[3, 4, 5, 6, 7, 8]])
+        assert int(logits[0, -1].argmax()) == sum(range(3, 9)) % 16
+
+
+@pytest.mark.parametrize(
+    ("stream", "says"),
+    [
+        (Stream(("past=logits",), "tokens", "logits"), "expected logits as past"),
+        (Stream(("past=present",), "past", "logits"), "expected tokens as integers [N, T], found past"),
+        (Stream(("past=present",), "tokens", "present"), "expected logits as floats [N, T, V], found present"),
+        (Stream(("past=present",), "tokens", "logits", stop=(16,)), "expected stop tokens of 0..15, found [16]"),
+        (Stream(("past=present",)), "expected one open axis that grows by the tokens"),
+    ],
+)
+def test_a_stream_that_is_not_that_of_the_model_is_refused(tmp_path, stream, says):
+    made = bundle_of(counting_decoder(), tmp_path, stream, RANGES)
+    with pytest.raises(IntegrityError) as error:
+        Session.open(made)
+    assert says in str(error.value)
 
 
 def test_a_network_that_is_no_decoder_says_so(tmp_path):

@@ -42,7 +42,7 @@ def test_ten_thousand_calls_leave_nothing_behind(small_bundle: Path, how: str):
             "submit and wait": lambda: session.wait(session.submit()),
         }
         blocks, mib = grown(calls[how])
-        assert blocks < 100
+        assert blocks < 300
         assert mib < 2
 
 
@@ -50,14 +50,14 @@ def test_steps_of_a_stream_leave_nothing_behind(tmp_path: Path):
     x = np.ones((1, 1, 2), np.float32)
     with Session.open(bundle_of(running_sum(), tmp_path, SUMS, SUM_RANGES)) as session:
         blocks, mib = grown(lambda: session.step(x))
-        assert blocks < 100
+        assert blocks < 300
         assert mib < 2
 
 
 def test_texts_one_after_the_other_leave_nothing_behind(tmp_path: Path):
     with Session.open(bundle_of(counting_decoder(), tmp_path, CACHE, RANGES)) as session:
         blocks, mib = grown(lambda: list(session.generate([1, 2, 3], 40, temperature=1.0, top_k=4, seed=1)), 250)
-        assert blocks < 100
+        assert blocks < 300
         assert mib < 2
 
 
@@ -65,5 +65,5 @@ def test_other_shapes_in_turn_leave_nothing_behind(small_bundle: Path):
     images = [np.ones((batch, 3, 8, 8), np.float32) for batch in (1, 5, 3)]
     with Session.open(small_bundle) as session:
         blocks, mib = grown(lambda: [session.run({"image": image}) for image in images], 1000)
-        assert blocks < 100
+        assert blocks < 300
         assert mib < 2

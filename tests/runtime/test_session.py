@@ -25,6 +25,17 @@ def pictures(count: int) -> np.ndarray:
     return np.random.default_rng(count).normal(size=(count, 3, 8, 8)).astype(np.float32)
 
 
+@pytest.fixture
+def answering(small_onnx, small_data, tmp_path) -> Path:
+    """The small classifier with the names of its classes."""
+    from edgekit.configs import DeployConfig
+    from edgekit.deploy import deploy
+
+    (tmp_path / "r.toml").write_text('[postprocess]\nkind = "classify"\noutput = "logits"\n')
+    config = DeployConfig("cpu", precision="fp32", data=str(small_data), recipe=str(tmp_path / "r.toml"))
+    return deploy(str(small_onnx), tmp_path / "out", config).path
+
+
 @pytest.mark.parametrize("batch", [1, 2, 8])
 def test_run_follows_the_batch(small_bundle, small_onnx, batch):
     image = pictures(batch)
@@ -132,6 +143,23 @@ def test_a_bundle_without_an_engine_refuses_the_engine_backends(small_bundle):
             Session.open(small_bundle, backend)
     with pytest.raises(SessionError, match="expected backend auto, ort, trt or rtx"):
         Session.open(small_bundle, "cuda")
+
+
+def test_an_answer_belongs_to_an_inference(answering):
+    with Session.open(answering) as session:
+        with pytest.raises(SessionError, match=r"found none yet; next: session\.execute\(\)"):
+            session.postprocess()
+        session.execute()
+        assert len(session.postprocess()[0]) == 1
+        session.set_shape("image", (2, 3, 8, 8))
+        with pytest.raises(SessionError, match="found none yet"):
+            session.postprocess()
+
+
+@pytest.mark.parametrize("feeds", [np.zeros((1, 3, 8, 8), np.float32), [1], None])
+def test_arrays_without_names_are_said(small_bundle, feeds):
+    with Session.open(small_bundle) as session, pytest.raises(ShapeError, match="expected a dict of arrays by name"):
+        session.run(feeds)
 
 
 def test_no_labels_and_no_preprocessing_are_said(small_bundle):

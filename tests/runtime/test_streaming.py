@@ -77,8 +77,12 @@ def test_a_stream_may_begin_with_a_state_of_its_own(bundle):
             with pytest.raises(ShapeError) as error:
                 session.reset(states)
             assert says in str(error.value)
-        with pytest.raises(ShapeError, match=r"total: expected the state at \[1, 2\], found \[3, 2\]"):
-            session.reset({"total": np.zeros((3, 2), np.float32)})
+        session.reset({"total": np.array([[1, 2], [3, 4], [5, 6]], np.float32)})
+        wide = series(2, 3)
+        wanted = by_hand(wide) + np.array([[1, 2], [3, 4], [5, 6]])[:, None]
+        np.testing.assert_array_equal(session.step(wide)["y"], wanted)
+        with pytest.raises(ShapeError, match=r"expected batch in 1\.\.4"):
+            session.reset({"total": np.zeros((5, 2), np.float32)})
 
 
 def test_an_input_may_be_written_in_place_and_the_batch_axis_left_away(bundle):

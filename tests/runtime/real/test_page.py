@@ -39,6 +39,16 @@ def printed(name: str, *arguments: object) -> str:
 
 
 @pytest.mark.slow  # exports EfficientNet-Lite0
+def test_its_command_makes_a_bundle(tmp_path):
+    (command,) = re.findall(r"^```sh\nedgekit (.*?)\n```", PAGE.read_text(), re.MULTILINE)
+    done = subprocess.run(
+        [sys.executable, "-m", "edgekit", *command.split()], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/bundle/manifest.json").is_file()
+
+
+@pytest.mark.slow  # exports EfficientNet-Lite0
 def test_it_looks_at_a_picture(lite0, photos):
     assert re.search(r"^espresso 0\.9\d$", printed("look.py", lite0 / "bundle", photos / "coffee.png"), re.MULTILINE)
 
