@@ -24,7 +24,7 @@ class Buffers:
         self.addresses: dict[str, int] = {}
 
     def reserve(self, shapes: Shapes) -> None:
-        """Make blocks of at least these shapes, zeroed; what a block holds already goes along into a larger one."""
+        """Make blocks of at least these shapes, zeroed."""
         for name, shape in shapes.items():
             self._block(name, shape)
 
@@ -50,9 +50,6 @@ class Buffers:
         block = self._blocks.get(name)
         if block is None or block.size < size:
             # Zeroed: a forgotten input is zeros, never what the last program left in memory.
-            made = self._blocks[name] = np.zeros(size, np.uint8)
-            if block is not None:
-                made[: block.size] = block
-            self.addresses[name] = made.ctypes.data
-            block = made
+            block = self._blocks[name] = np.zeros(size, np.uint8)
+            self.addresses[name] = block.ctypes.data
         return block

@@ -164,7 +164,6 @@ class Runner:
         replacement = self._fallback()
         self._fallback = None
         replacement.bind(inputs, outputs)
-        replacement.reset()
         for name in kept:
             replacement.input(name)[...] = failed.input(name)
         self._left.append(failed)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
 
-from edgekit.bundle import verify
+from edgekit.bundle import EngineEntry, read_manifest, verify
 from edgekit.device import Gpu, GpuSearch
 from edgekit.errors import TargetError
 from edgekit.runtime import Session
@@ -44,3 +45,36 @@ def test_asking_for_an_engine_without_pycuda_is_one_line(lite0):
         Session.open(lite0 / "bundle", "rtx")
     assert "pip install pycuda" in str(error.value)
     assert error.value.exit_code == 6
+
+
+def engines(*versions: str) -> tuple[EngineEntry, ...]:
+    return tuple(EngineEntry(f"{version}.engine", "tensorrt_rtx", version, ("8.9",)) for version in versions)
+
+
+def test_the_engine_of_the_installed_tensorrt_comes_first(small_bundle, monkeypatch):
+    manifest = replace(read_manifest(small_bundle), engines=engines("1.6.0", "1.7.1", "1.8.0"))
+    monkeypatch.setattr("edgekit.runtime.choice._version", lambda flavour: "1.7.1")
+    found = [choice.engine.file for choice in choose(manifest, "rtx")]
+    assert found == ["1.7.1.engine", "1.6.0.engine", "1.8.0.engine"]
+
+
+def test_an_engine_that_does_not_load_is_said_and_onnxruntime_takes_its_place(small_bundle, monkeypatch):
+    """Only for auto: who asks for an engine is told."""
+    manifest = replace(read_manifest(small_bundle), engines=engines("1.7.1"))
+    gpu = GpuSearch((Gpu("Test GPU", "8.9", 8192, False),), "", "13.0")
+
+    def refuses(*_):
+        raise TargetError("expected a CUDA device, found one that is busy", "--backend ort")
+
+    monkeypatch.setattr("edgekit.runtime.opening.read_manifest", lambda path: manifest)
+    monkeypatch.setattr("edgekit.runtime.opening._verified", lambda path, manifest, choice: verified)
+    monkeypatch.setattr("edgekit.device.find_gpus", lambda: gpu)
+    monkeypatch.setattr("edgekit.runtime.choice._installed", lambda module: True)
+    monkeypatch.setattr("edgekit.runtime.trt.TensorRTBackend", refuses)
+    found = verify(small_bundle, keep={"model.onnx"})
+    verified = replace(found, contents=found.contents | {"1.7.1.engine": b""})
+    with Session.open(small_bundle) as session:
+        assert session.backend == "ort"
+        assert session.reason == "no engine of the bundle loads here; expected a CUDA device, found one that is busy"
+    with pytest.raises(TargetError, match="found one that is busy"):
+        Session.open(small_bundle, "rtx")

@@ -182,6 +182,27 @@ def test_one_changed_byte_is_refused_before_onnxruntime_sees_it(small_bundle, tm
     assert error.value.exit_code == 7
 
 
+def test_a_bundle_that_is_replaced_while_it_is_opened_is_refused(small_bundle, monkeypatch):
+    from dataclasses import replace
+
+    from edgekit.bundle import read_manifest
+
+    other = replace(read_manifest(small_bundle), verdict="of another bundle")
+    monkeypatch.setattr("edgekit.runtime.opening.read_manifest", lambda path: other)
+    with pytest.raises(IntegrityError, match="as it was a moment ago, found another"):
+        Session.open(small_bundle)
+
+
+def test_another_shape_finds_its_input_zeroed(small_bundle):
+    with Session.open(small_bundle) as session:
+        session.input("image")[...] = 7
+        session.set_shape("image", (2, 3, 8, 8))
+        assert not session.input("image").any()
+        session.input("image")[...] = 7
+        session.set_shape("image", (1, 3, 8, 8))
+        assert not session.input("image").any()
+
+
 def test_a_missing_bundle_is_one_line(tmp_path):
     with pytest.raises(EdgekitError, match="expected a bundle folder"):
         Session.open(tmp_path / "nowhere")

@@ -85,6 +85,16 @@ def test_a_stream_may_begin_with_a_state_of_its_own(bundle):
             session.reset({"total": np.zeros((5, 2), np.float32)})
 
 
+def test_what_runs_alone_after_a_stream_starts_from_zero(bundle):
+    x = series(3) + 1
+    with Session.open(bundle) as session:
+        session.step(x)
+        session.input("x")[...] = x
+        session.execute()
+        np.testing.assert_array_equal(session.output("y"), by_hand(x))
+        np.testing.assert_array_equal(session.output("total_out"), x.sum(1))
+
+
 def test_an_input_may_be_written_in_place_and_the_batch_axis_left_away(bundle):
     x = series(2)
     with Session.open(bundle) as session:
