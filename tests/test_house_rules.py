@@ -59,6 +59,8 @@ ONLY_IN = {
     "tensorrt_rtx": {"build", "runtime"},
     "pycuda": {"runtime"},
     "cuda": {"runtime"},
+    "av": {"runtime"},
+    "cv2": {"runtime"},
     "prometheus_client": {"runtime"},
     "tokenizers": {"preprocess"},
     "onnxruntime": {"export", "quantize", "build", "judge", "runtime"},

@@ -1,0 +1,113 @@
+"""A camera that goes away is opened again, less and less often, until it is back."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from edgekit.errors import DataError, EdgekitError, TargetError
+from edgekit.runtime.sources.frame import Frame, Source, SourceLost
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How long to wait before attempt n = 0, 1, …: half to all of min(`most_s`, `first_s` * 2^n), drawn anew each time.
+
+    The draw keeps cameras that were lost together from coming back together ("equal jitter": M. Brooker, Exponential
+    Backoff and Jitter, AWS Architecture Blog, 2015). `seed` makes the draws repeat; None takes another each time.
+    """
+
+    first_s: float = 0.5
+    most_s: float = 30.0
+    seed: int | None = None
+
+    def waits(self) -> Iterator[float]:
+        """Seconds, one after the other, without an end."""
+        draw = random.Random(self.seed)
+        limit = self.first_s
+        while True:
+            limit = min(limit, self.most_s)
+            yield limit * draw.uniform(0.5, 1.0)
+            limit *= 2
+
+
+class Reconnecting:
+    """A Source that opens its source again when that is lost. The first opening is at once, and its error is raised.
+
+    A loss leaves a hole of one in the numbers, since nobody knows how many frames there were; `losses` counts them, and
+    `on_loss` hears of each, in the thread that reads. After `give_up_s` without a frame the last error is raised as
+    SourceLost. What a recording ends with is an end, and no loss.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[], Source],
+        on_loss: Callable[[EdgekitError], None] | None = None,
+        *,
+        give_up_s: float | None = None,
+        backoff: Backoff = Backoff(),
+        sleep: Callable[[float], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._open, self._on_loss, self._give_up_s, self._backoff = source, on_loss, give_up_s, backoff
+        self._closed = threading.Event()
+        self._sleep = sleep or self._closed.wait
+        self._clock = clock
+        self._source: Source | None = source()
+        self.name, self.rate = self._source.name, self._source.rate
+        self.losses = 0
+        self.connected = True
+        self._first, self._last = 0, -1  # the number that the open source's first frame has, and that of the latest
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames of the source as long as there is one, with a pause where it was lost."""
+        waits, seen_s = self._backoff.waits(), self._clock()
+        while not self._closed.is_set():
+            try:
+                source = self._opened()
+                for frame in source.frames():
+                    if not self.connected:
+                        self._first, self.connected = self._last + 2, True
+                        waits = self._backoff.waits()
+                    self._last = self._first + frame.number
+                    yield replace(frame, number=self._last) if self._first else frame
+                    seen_s = self._clock()
+                return
+            except (DataError, TargetError, OSError) as error:
+                if self._closed.is_set():
+                    return
+                self._lose(error, seen_s)
+            self._sleep(next(waits))
+
+    def close(self) -> None:
+        """Also ends a pause."""
+        self._closed.set()
+        source = self._source
+        if source is not None:
+            source.close()
+
+    def _opened(self) -> Source:
+        if self._source is None:
+            self._source = self._open()
+            if self._closed.is_set():  # by another thread, which saw none to close
+                self._source.close()
+        return self._source
+
+    def _lose(self, error: DataError | TargetError | OSError, seen_s: float) -> None:
+        """Count and say what was lost; an attempt that failed is no loss of its own."""
+        source, self._source = self._source, None
+        if source is not None:
+            source.close()
+        if self.connected:
+            self.connected = False
+            self.losses += 1
+            if self._on_loss:
+                self._on_loss(error if isinstance(error, EdgekitError) else SourceLost(str(error)))
+        away_s = self._clock() - seen_s
+        if self._give_up_s is not None and away_s >= self._give_up_s:
+            raise SourceLost(
+                f"expected {self.name} to come back within {self._give_up_s:g} s, found: {error}"
+            ) from error
