@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,25 @@ def test_it_writes(shared, english):
     found = printed("write.py", english_bundle(shared, english), "A class definition ")
     assert len(found.rstrip("\n")) > 40
     assert len(found.split()) > 4
+
+
+@pytest.mark.slow  # exports EfficientNet-Lite0
+def test_it_looks_through_a_camera(lite0, photos, tmp_path):
+    """Half a second of the cat and the coffee in turn, as a clip."""
+    pytest.importorskip("av")
+    from edgekit.data import read_picture
+    from tests.runtime.sources.clips import write_video
+
+    pictures = [read_picture(photos / f"{name}.png")[:256, :256] for name in ("cat", "coffee")]
+    write_video(tmp_path / "clip.mp4", [pictures[number // 8 % 2] for number in range(16)], base=Fraction(1, 10))
+    found = printed("camera.py", lite0 / "bundle", tmp_path / "clip.mp4")
+    *answers, account = found.splitlines()
+    captured, processed, dropped = map(
+        int, re.match(r"(\d+) captured, (\d+) processed, (\d+) dropped", account).groups()
+    )
+    assert captured == 16 == processed + dropped
+    assert account.endswith("ended: sources ended")
+    assert len(answers) == processed >= 2
 
 
 def test_it_watches(small_bundle):

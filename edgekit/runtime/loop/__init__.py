@@ -1,0 +1,10 @@
+"""A camera or robot loop: the newest frame is answered, and every frame is accounted for."""
+
+from edgekit.runtime.loop.events import Event
+from edgekit.runtime.loop.policy import Policy
+from edgekit.runtime.loop.realtime import realtime
+from edgekit.runtime.loop.report import LoopReport, Processed
+from edgekit.runtime.loop.slots import Fifo, Latest
+from edgekit.runtime.loop.stream_loop import StreamLoop
+
+__all__ = ["Event", "Fifo", "Latest", "LoopReport", "Policy", "Processed", "StreamLoop", "realtime"]

@@ -1,0 +1,61 @@
+"""One thread a source: it waits for frames and hands them over, and says why it ended."""
+
+from __future__ import annotations
+
+import threading
+
+from edgekit.errors import first_line
+from edgekit.runtime.loop.events import Events
+from edgekit.runtime.loop.slots import Fifo
+from edgekit.runtime.sources.frame import Frame, Source, SourceLost
+
+
+class Capture:
+    """Moves the frames of `source` into `slot`, and closes the slot when there are no more."""
+
+    def __init__(self, source: Source, slot: Fifo, events: Events) -> None:
+        self.lost = False  # the source went away, rather than came to its end
+        self._source, self._slot, self._events = source, slot, events
+        self._stopping = False
+        self._next: int | None = None
+        self._thread = threading.Thread(target=self._run, name=f"capture {source.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to capture."""
+        self._thread.start()
+
+    def begin_stop(self) -> None:
+        """Let go of the source; its thread ends soon after."""
+        self._stopping = True
+        self._slot.close()
+        try:
+            self._source.close()
+        except Exception as error:  # such as a device that is gone
+            self._events.add("close failed", self._source.name, first_line(error))
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread; a driver that does not let go of it is an event, and is left alone."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._events.add("source hangs", self._source.name, f"still capturing {timeout_s:g} s after close")
+
+    def _run(self) -> None:
+        try:
+            for frame in self._source.frames():
+                self._watch_numbers(frame)
+                self._slot.put(frame)
+                if self._stopping:
+                    return
+        except Exception as error:  # whatever a driver raises: a thread must not end in silence
+            if not self._stopping:
+                self.lost = True
+                kind = "lost source" if isinstance(error, SourceLost) else "failed source"
+                self._events.add(kind, self._source.name, first_line(error))
+        finally:
+            self._slot.close()
+
+    def _watch_numbers(self, frame: Frame) -> None:
+        if self._next is not None and frame.number != self._next:
+            self._events.add("gap", self._source.name, f"expected frame {self._next}, found {frame.number}")
+        self._next = frame.number + 1

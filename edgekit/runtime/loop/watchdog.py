@@ -1,0 +1,69 @@
+"""Sees from another thread that an inference does not end."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from edgekit.runtime.loop.events import Events
+
+
+class Watchdog:
+    """Reports an inference once it takes longer than `limit_ms`, and again when it came back after all.
+
+    Costs the loop two assignments and a lock nobody contends for. The thread sleeps until the inference under way would
+    be too long, or one limit where there is none: what begins meanwhile is not too long by then.
+    """
+
+    def __init__(self, limit_ms: float | None, events: Events) -> None:
+        self.hung = False
+        self._limit_ns = 0 if limit_ms is None else round(limit_ms * 1e6)
+        self._events = events
+        self._lock = threading.Lock()
+        self._started_ns = 0  # 0 where nothing is under way
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch, where there is a limit."""
+        if self._limit_ns:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the watch."""
+        self._stopped.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def begin(self) -> None:
+        """An inference begins."""
+        self._started_ns = time.perf_counter_ns()
+
+    def end(self, *, abandoned: bool = False) -> None:
+        """It ended; or the loop gave it up, and is hung for good."""
+        with self._lock:
+            started_ns, self._started_ns = self._started_ns, 0
+            came_back = self.hung and not abandoned
+            if came_back:
+                self.hung = False
+        if came_back:
+            self._events.add("recovered", message=f"after {(time.perf_counter_ns() - started_ns) / 1e6:.1f} ms")
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._sleep_ns() / 1e9):
+            with self._lock:
+                late_ns = time.perf_counter_ns() - self._started_ns if self._started_ns else 0
+                found = late_ns >= self._limit_ns and not self.hung
+                if found:
+                    self.hung = True
+            if found:
+                took, limit = late_ns / 1e6, self._limit_ns / 1e6
+                self._events.add(
+                    "hung", message=f"expected an inference within {limit:g} ms, running for {took:.1f} ms"
+                )
+
+    def _sleep_ns(self) -> int:
+        started_ns = self._started_ns
+        if not started_ns or self.hung:
+            return self._limit_ns
+        return max(0, started_ns + self._limit_ns - time.perf_counter_ns())
