@@ -47,6 +47,7 @@ def test_the_wheel_installs_in_an_empty_environment(wheel, tmp_path, small_bundl
 
     assert "build-engine" in answer("--help")
     assert "logits[1, 5]" in answer("run", str(small_bundle), "--source", str(small_data))
+    assert "all match" in answer("inspect", str(small_bundle))
     script = "from edgekit.recipe import recipe_names; print(recipe_names())"
     named = subprocess.run([python, "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
     assert "efficientnet_lite0" in named

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit.bundle import verify
+from edgekit.bundle import read_manifest, verify
 from edgekit.errors import ModelError, OutputError
 from edgekit.files import check_apart, sha256_of
 from edgekit.inspect.built import Built, read_built
@@ -17,7 +17,7 @@ from edgekit.inspect.paper import engine_page, facts_page
 from edgekit.inspect.text import attention_text, fact_lines, layer_lines
 from edgekit.pages import write_page
 from edgekit.reports import plain, report_file
-from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx
+from edgekit.specs import Postprocess, Preprocess, Stream
 
 __all__ = ["Inspection", "inspect", "write_html"]
 
@@ -74,6 +74,9 @@ def write_html(found: Inspection, out: Path) -> None:
 
 
 def _onnx(path: Path) -> Inspection:
+    # A robot looks at bundles and engines without the package onnx.
+    from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx
+
     model = read_onnx(path)
     ops = collections.Counter(node.op_type for node in model.graph.node)
     facts = {
@@ -133,7 +136,13 @@ def _built_facts(built: Built) -> dict[str, Any]:
 
 
 def _bundle(path: Path) -> Inspection:
-    manifest = verify(path).manifest
+    names = read_manifest(path)
+    found = verify(path, keep={names.preprocess, names.postprocess, names.stream})
+    manifest = found.manifest
+    preprocess, postprocess, stream = (
+        found.table(kind, name)
+        for kind, name in ((Preprocess, names.preprocess), (Postprocess, names.postprocess), (Stream, names.stream))
+    )
     facts = {
         "verdict": manifest.verdict,
         "architecture": manifest.model.architecture,
@@ -141,6 +150,9 @@ def _bundle(path: Path) -> Inspection:
         "inputs": {spec.name: str(spec) for spec in manifest.inputs},
         "outputs": {spec.name: str(spec) for spec in manifest.outputs},
         "ranges": {name: list(sizes) for name, sizes in manifest.ranges.items()},
+        "preprocess": preprocess.kind if preprocess else "none",
+        "postprocess": postprocess.kind if postprocess else "none",
+        "states": dict(stream.pairs()) if stream else {},
         "engines": {
             entry.file: f"{entry.flavour} {entry.version} for {', '.join(entry.compute_capabilities)}"
             for entry in manifest.engines

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.bundle import Manifest, verify
+from edgekit.bundle import Manifest, read_manifest, verify
 from edgekit.configs import ValidateConfig
 from edgekit.data import Array, Batch, Samples, fixed_batch
 from edgekit.errors import UsageError
@@ -86,7 +86,7 @@ def open_subject(source: Path, config: ValidateConfig) -> Subject:
 
 
 def _of_bundle(path: Path, given: Recipe) -> Subject:
-    names = verify(path).manifest
+    names = read_manifest(path)
     found = verify(path, keep={names.preprocess, names.postprocess})
     manifest = found.manifest
     answer: Postprocess | None = given.postprocess or found.table(Postprocess, manifest.postprocess)

@@ -75,6 +75,17 @@ def test_a_bundle_and_its_reports(small_bundle, tmp_path):
         inspect(copy)
 
 
+def test_a_bundle_says_what_goes_in_comes_out_and_is_carried(small_bundle, tmp_path):
+    from edgekit.specs import Stream
+    from tests.runtime.small_streams import bundle_of, running_sum
+
+    facts = inspect(small_bundle).facts
+    assert (facts["preprocess"], facts["postprocess"], facts["states"]) == ("none", "none", {})
+    ranges = {"batch": (1, 1, 4), "time": (1, 1, 8)}
+    carried = inspect(bundle_of(running_sum(), tmp_path, Stream(("total=total_out",)), ranges)).facts
+    assert carried["states"] == {"total": "total_out"}
+
+
 def test_the_command_writes_the_page_beside_what_it_prints(small_onnx, tmp_path, capsys):
     def ran(*options):
         with pytest.raises(SystemExit) as ended:
