@@ -8,7 +8,7 @@ from edgekit.data.arrays import ArrayData, open_array_folder, open_npz, write_np
 from edgekit.data.generated import GeneratedData
 from edgekit.data.labels import Groups, pick_labels, read_groups, read_labels
 from edgekit.data.pictures import PICTURES, PictureData, pictures, read_picture
-from edgekit.data.samples import Array, Batch, Data, Indices, Labels, Samples, batches, fixed_batch, told
+from edgekit.data.samples import Array, Batch, Data, Indices, Labels, Samples, batch_axes, batches, fixed_batch, told
 from edgekit.data.watching import Watched
 from edgekit.errors import DataError
 from edgekit.specs import ImagePreprocess, TensorSpec
@@ -25,6 +25,7 @@ __all__ = [
     "PictureData",
     "Samples",
     "Watched",
+    "batch_axes",
     "batches",
     "check_there",
     "fixed_batch",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.configs import ExportConfig
-from edgekit.data import write_npz
+from edgekit.data import batch_axes, write_npz
 from edgekit.errors import ExportError
 from edgekit.export.divergence import first_divergence
 from edgekit.export.metadata import add_metadata, dims
@@ -18,6 +18,7 @@ from edgekit.export.translation import Translation, translate
 from edgekit.files import written_aside
 from edgekit.models.network import Network
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
+from edgekit.rewrite.reading import graph_inputs
 
 __all__ = ["ExportReport", "examples_file", "export"]
 
@@ -60,7 +61,7 @@ def export(
         differences = _compared(serialized, made, subject, config.tolerance)
         partial.write_bytes(serialized)
     if config.save_examples:
-        _save_examples(out, subject)
+        _save_examples(out, subject, batch_axes(graph_inputs(made.proto)))
     progress("exported", _STEPS, _STEPS)
     report = ExportReport(
         path=out,
@@ -108,11 +109,8 @@ def _untrained(model: str, network: Network) -> list[str]:
     return [] if network.trained else [f"{model} has no --weights: its weights are seeded random numbers"]
 
 
-def _save_examples(out: Path, subject: Subject) -> None:
+def _save_examples(out: Path, subject: Subject, axes: dict[str, int]) -> None:
     """As evaluation data have it: samples along axis 0, also of a state that has its batch elsewhere."""
-    arrays = {}
-    for onnx_name, (name, value) in zip(subject.inputs, subject.examples.items(), strict=True):
-        axis = next((axis for axis, dim in subject.axes.get(name, {}).items() if dim == "batch"), 0)
-        arrays[onnx_name] = value.movedim(axis, 0).numpy()
+    examples = zip(subject.inputs, subject.examples.values(), strict=True)
     with written_aside(examples_file(out)) as partial:
-        write_npz(partial, arrays)
+        write_npz(partial, {name: value.movedim(axes.get(name, 0), 0).numpy() for name, value in examples})

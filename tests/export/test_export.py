@@ -227,6 +227,29 @@ def test_examples_with_a_gradient_and_an_input_called_file(tmp_path):
         np.testing.assert_array_equal(archive["file"], np.ones((2, 3)))
 
 
+def test_examples_lie_as_data_are_read(tmp_path):
+    """A state's samples come first, as those of its input do; where time is in front of all, nothing is turned."""
+    (tmp_path / "turned.py").write_text(
+        "import torch\n"
+        "class State(torch.nn.Module):\n    def forward(self, x, h): return {'y': x + h[0], 'z': h * 2}\n"
+        "class First(torch.nn.Module):\n    def forward(self, x): return x * 2\n"
+        "def state(): return State(), {'x': torch.ones(2, 4), 'h': torch.arange(24.0).reshape(3, 2, 4)}\n"
+        "def first(): return First(), {'x': torch.ones(5, 2, 4)}\n"
+    )
+    state, first = (
+        export(
+            f"{tmp_path / 'turned.py'}:{name}",
+            tmp_path / f"{name}.onnx",
+            ExportConfig(save_examples=True, dynamic=axes),
+        )
+        for name, axes in (("state", ("h:1=batch",)), ("first", ("x:0=time", "x:1=batch")))
+    )
+    with np.load(examples_file(state.path)) as archive:
+        np.testing.assert_array_equal(archive["h"], np.arange(24.0).reshape(3, 2, 4).swapaxes(0, 1))
+    with np.load(examples_file(first.path)) as archive:
+        assert archive["x"].shape == (5, 2, 4)
+
+
 def test_an_opset_that_torch_does_not_write_is_refused(nets, tmp_path):
     with pytest.raises(ExportError, match="expected ONNX opset 99, found that torch wrote"):
         export(f"{nets}:picture", tmp_path / "m.onnx", ExportConfig(opset=99))
