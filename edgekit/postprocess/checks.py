@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import DataError
+from edgekit.specs import described
 
 
 def refused(name: str, wanted: str, found: NDArray[Any]) -> DataError:
     """The error for an output of another shape."""
-    return DataError(f"{name}: expected {wanted}, found {found.dtype}[{', '.join(map(str, found.shape))}]")
+    return DataError(f"{name}: expected {wanted}, found {described(found)}")
 
 
 def check_finite(name: str, output: NDArray[Any]) -> None:

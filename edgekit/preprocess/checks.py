@@ -10,17 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import DataError, IntegrityError, ShapeError
+from edgekit.specs import described
 
 
 def check_array(what: str, item: Any, hint: str) -> None:
     """Raise DataError for what is no array, such as a path or a list."""
     if not isinstance(item, np.ndarray):
         raise DataError(f"expected {what} as an array, found {type(item).__name__} {str(item)[:40]!r}", hint)
-
-
-def described(array: NDArray[Any]) -> str:
-    """Such as float32[3, 8]."""
-    return f"{array.dtype}[{', '.join(map(str, array.shape))}]"
 
 
 def check_finite(what: str, values: NDArray[Any]) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgekit.errors import DataError, ShapeError
 from edgekit.preprocess import Inputs, Sizes
 from edgekit.preprocess.checks import batch_position, check_array
-from edgekit.specs import ImagePreprocess
+from edgekit.specs import ImagePreprocess, described
 
 Floats = NDArray[np.float32]
 
@@ -92,7 +92,7 @@ def apply(spec: ImagePreprocess, image: NDArray[np.uint8], out: NDArray[Any]) ->
 def _pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture as uint8 [H, W, 1 or 3]; raises DataError for anything else."""
     check_array("a picture uint8[H, W, 3]", image, 'np.asarray(Image.open(path).convert("RGB"))')
-    found = f"{image.dtype}[{', '.join(map(str, image.shape))}]"
+    found = described(image)
     if image.ndim == 3 and image.shape[2] == 4:
         raise DataError(f"expected a picture uint8[H, W, 3] or uint8[H, W], found {found}", "image[:, :, :3]")
     if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from edgekit.errors import DataError
 from edgekit.preprocess import Inputs, Sizes
-from edgekit.preprocess.checks import batch_position, check_array, check_buffer, check_finite, described
+from edgekit.preprocess.checks import batch_position, check_array, check_buffer, check_finite
 from edgekit.preprocess.cutting import SlidingWindows
-from edgekit.specs import SeriesPreprocess
+from edgekit.specs import SeriesPreprocess, described
 
 _BLOCK = 1024  # steps that are scaled at a time, in float64
 

@@ -46,7 +46,7 @@ class Decoder:
         return self._tokens(tokens, most, sampler, frozenset(stop))
 
     def _tokens(self, prompt: Array, most: int, sampler: Sampler, stop: frozenset[int]) -> Iterator[int]:
-        self._bind(1, 0)
+        self._runner.bind_to(self._sizes, self._dims(1, 0))
         self._streaming.reset()
         begun, past = self._streaming.begun, 0
         for start in range(0, len(prompt), self._chunk):
@@ -68,7 +68,7 @@ class Decoder:
 
     def _step(self, tokens: Array, past: int) -> None:
         failures = self._runner.counters.degradations
-        self._bind(len(tokens), past)
+        self._runner.bind_to(self._sizes, self._dims(len(tokens), past))
         backend = self._runner.mine()
         backend.input(self._stream.tokens)[0] = tokens
         if self._stream.mask:
@@ -79,12 +79,6 @@ class Decoder:
         if self._runner.counters.degradations != failures and past:
             raise SessionError(f"the cache went with the backend: {self._runner.degraded}", "generate again")
         self._streaming.advance()
-
-    def _bind(self, tokens: int, past: int) -> None:
-        """The shapes of a step; a model whose states have one shape needs it once a chunk's size."""
-        dims = self._dims(tokens, past)
-        if self._sizes.changes(dims):
-            self._runner.bind_to(self._sizes, dims)
 
     def _dims(self, tokens: int, past: int) -> dict[str, int]:
         """The sizes of the open axes of a step: one text, so many tokens, behind so many."""

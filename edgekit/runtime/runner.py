@@ -62,7 +62,9 @@ class Runner:
         return self._backend
 
     def bind_to(self, sizes: Sizes, dims: Mapping[str, int] = {}) -> None:
-        """Set these sizes, and give all tensors the shapes that follow."""
+        """Set these sizes, and give all tensors the shapes that follow, unless they have them."""
+        if not sizes.changes(dims):
+            return
         now = {**sizes.dims, **dims}
         self._shapes, self._carried = (sizes.inputs_at(now), sizes.outputs_at(now)), sizes.carried
         backend = self.mine()
@@ -70,7 +72,7 @@ class Runner:
             backend.bind(*self._shapes)
         except SessionError as error:  # such as memory that is short
             self._replace(error, set())
-        sizes.dims, sizes.moved = now, False
+        sizes.dims, sizes.stale = now, False
         self.bindings += 1
 
     def submit(self, *, step: bool = False) -> Ticket:

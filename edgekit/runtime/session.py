@@ -39,6 +39,7 @@ class Session:
         stream: Stream | None = bundle.table(Stream, manifest.stream)
         self._runner = Runner(opened.backend, opened.fallback)
         self._preprocessor: Preprocessor | None = None
+        self.carried: tuple[str, ...] = tuple(name for name, _ in stream.pairs()) if stream else ()
         self._streaming: Streaming | None = None
         self._decoder: Decoder | None = None
         self._answered = False  # whether the outputs belong to what the inputs hold
@@ -263,7 +264,7 @@ class Session:
         dims = self._sizes.asked(shapes)
         if self._streaming is not None and self._streaming.under_way:
             self._streaming.resize(dims)
-        elif self._sizes.changes(dims):
+        else:
             self._runner.bind_to(self._sizes, dims)
         self._answered = False
 

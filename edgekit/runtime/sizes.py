@@ -26,8 +26,9 @@ class Sizes:
         self.carried = {name for name, _ in self._states}
         # The axis along which a cache grows; empty where there is none.
         self.growth = _growth(stream, inputs, outputs) if stream else ""
-        # Whether the blocks of a cache changed places since: each is then seen at the shape of the other.
-        self.moved = False
+        # Whether nothing is bound at these sizes: at first, and once the blocks of a cache changed places, when each is
+        # seen at the shape of the other.
+        self.stale = True
         # Whether the shape of some output is told by the run alone.
         self.unknown = None in self.outputs_at(self.dims).values()
 
@@ -56,7 +57,7 @@ class Sizes:
 
     def changes(self, dims: Mapping[str, int]) -> bool:
         """Whether these sizes are others than those that are bound."""
-        return self.moved or any(self.dims.get(dim) != size for dim, size in dims.items())
+        return self.stale or any(self.dims.get(dim) != size for dim, size in dims.items())
 
     def inputs_at(self, dims: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         """The shapes of all inputs at these sizes."""

@@ -50,7 +50,7 @@ class Streaming:
     def advance(self) -> None:
         """What came out goes in with the next step."""
         self._runner.mine().advance()
-        self._sizes.moved = bool(self._sizes.growth)
+        self._sizes.stale = bool(self._sizes.growth)
         self._runner.counters.steps += 1
 
     def reset(self, states: Mapping[str, Any] = {}) -> None:
@@ -67,8 +67,7 @@ class Streaming:
         dims = ({growth: 0} if growth else {}) | self._sizes.asked({name: array.shape for name, array in given.items()})
         self._sizes.check(dims)
         self._grown = {}
-        if self._sizes.changes(dims):
-            self._runner.bind_to(self._sizes, dims)
+        self._runner.bind_to(self._sizes, dims)
         backend = self._runner.mine()
         backend.reset()
         for name, array in given.items():
@@ -79,8 +78,7 @@ class Streaming:
     def end(self) -> None:
         """What runs alone starts from states of zero, or from those that it is given; the next step begins anew."""
         if self.under_way:
-            if self._sizes.moved:
-                self._runner.bind_to(self._sizes)
+            self._runner.bind_to(self._sizes)
             self._runner.mine().reset()
             self._grown, self.under_way = {}, False
 
@@ -109,7 +107,7 @@ class Streaming:
                 raise ShapeError(f"expected arrays for {', '.join(self._given)} by name, found one without", "a dict")
             feeds = {self._given[0]: feeds}
         for name in feeds:
-            known(name, {given: self._sizes.inputs[given] for given in self._given})
+            known(name, self._given)
         for name in self._given:
             if name not in feeds:
                 raise ShapeError(f"expected arrays for {', '.join(self._given)}, found none for {name}")

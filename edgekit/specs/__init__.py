@@ -10,7 +10,7 @@ from edgekit.specs.image import ImagePreprocess, of_pictures
 from edgekit.specs.series import SeriesPreprocess
 from edgekit.specs.stream import Stream
 from edgekit.specs.tables import from_table, to_table
-from edgekit.specs.tensors import ShapeRange, TensorSpec
+from edgekit.specs.tensors import ShapeRange, TensorSpec, described
 from edgekit.specs.text import TextPreprocess
 
 Preprocess: TypeAlias = ImagePreprocess | AudioPreprocess | TextPreprocess | SeriesPreprocess
@@ -30,6 +30,7 @@ __all__ = [
     "Stream",
     "TensorSpec",
     "TextPreprocess",
+    "described",
     "from_table",
     "of_pictures",
     "to_table",

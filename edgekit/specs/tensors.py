@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edgekit.errors import ShapeError
 
@@ -41,6 +42,11 @@ class TensorSpec:
 
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+def described(array: Any) -> str:
+    """An array as a TensorSpec is written, such as float32[3, 8]."""
+    return str(TensorSpec("", str(array.dtype), tuple(array.shape)))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from edgekit.runtime.loop.work import Abandoned, Done, Frames
 from edgekit.runtime.runner import Timing
 from edgekit.runtime.session import Session
 from edgekit.runtime.sources.frame import Frame
-from edgekit.specs import AudioPreprocess, SeriesPreprocess
+from edgekit.specs import AudioPreprocess, SeriesPreprocess, described
 
 if TYPE_CHECKING:
     from edgekit.preprocess import Windows
@@ -49,7 +49,7 @@ class SessionWork:
             elif shape[0] < self._cameras:
                 raise ShapeError(f"{name}: expected a batch of {self._cameras}, one a camera, found {spec}")
             self._batch = session.input(name).shape[0]
-        self._has_states = _has_states(session)
+        self._has_states = bool(session.carried)
         if self._has_states and self._cameras > 1:
             raise UsageError(
                 f"expected one source for a network with states, found {self._cameras}", "a loop and a Session for each"
@@ -138,7 +138,7 @@ class SessionWork:
         into = self._session.input(name)
         # NumPy would repeat a row, or round a float, without a word.
         if frame.data.shape != into.shape[1:] or frame.data.dtype != into.dtype:
-            raise ShapeError(f"{name}: expected a frame of {spec} without its batch, found {_described(frame.data)}")
+            raise ShapeError(f"{name}: expected a frame of {spec} without its batch, found {described(frame.data)}")
         into[slot] = frame.data
 
     def _judge(self, outputs: Mapping[str, Array]) -> list[bool]:
@@ -169,15 +169,3 @@ class SessionWork:
     def _is_each(self, array: Array) -> bool:
         """Whether an output has the batch's axis, rather than being everybody's."""
         return array.ndim > 0 and array.shape[0] == self._batch
-
-
-def _has_states(session: Session) -> bool:
-    try:
-        session.reset()
-    except SessionError:
-        return False
-    return True
-
-
-def _described(array: Array) -> str:
-    return f"{array.dtype}[{', '.join(map(str, array.shape))}]"
