@@ -15,7 +15,8 @@ OpenShapes: TypeAlias = Mapping[str, "tuple[int, ...] | None"]
 
 
 class Backend(Protocol):
-    """One engine or model with its buffers. All methods are called from the Session's owner thread.
+    """One engine or model with its buffers. All methods are called from the Session's owner thread, which
+    is another after `let_go` and `take`.
 
     Made with `carried`, input name -> output name: the pairs through which a stream's state goes. Their memory is the
     backend's own, two buffers a pair that change places after each step, so that a state is never copied.
@@ -55,6 +56,12 @@ class Backend(Protocol):
 
     def state(self, name: str) -> Array:
         """A copy of a carried input, as the next step will see it."""
+
+    def let_go(self) -> None:
+        """Leave the thread; nothing is under way."""
+
+    def take(self) -> None:
+        """Come into this thread, after `let_go` in another."""
 
     def close(self) -> None:
         """Give everything back; what still runs after a timeout is left alone."""

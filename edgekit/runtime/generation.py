@@ -43,7 +43,7 @@ class Decoder:
         if not isinstance(most, int) or most < 1:
             raise ShapeError(f"expected max_new_tokens of 1 or more, found {most!r}")
         self._reserve(len(tokens) + most - 1)
-        return self._tokens(tokens, most, sampler, frozenset(stop))
+        return self._tokens(tokens, most, sampler, frozenset((*stop, *self._stream.stop)))
 
     def _tokens(self, prompt: Array, most: int, sampler: Sampler, stop: frozenset[int]) -> Iterator[int]:
         self._runner.bind_to(self._sizes, self._dims(1, 0))

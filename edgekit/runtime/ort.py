@@ -101,6 +101,11 @@ class OrtBackend:
         copied: Array = self._buffers.arrays[name].copy()
         return copied
 
+    def let_go(self) -> None:
+        """onnxruntime does not mind which thread calls."""
+
+    take = let_go
+
     def close(self) -> None:
         """Drop the session and the buffers."""
         del self._session

@@ -34,7 +34,10 @@ class Ticket(NamedTuple):
 
 
 class Runner:
-    """Belongs to the thread that made it. `fallback` makes the backend that takes over after a failure."""
+    """Belongs to the thread that made it, until that hands it over.
+
+    `fallback` makes the backend that takes over after a failure.
+    """
 
     def __init__(self, backend: Backend, fallback: Callable[[], Backend] | None = None) -> None:
         self.counters = Counters()
@@ -44,7 +47,7 @@ class Runner:
         self._backend: Backend | None = backend
         self._fallback = fallback
         self._left: list[Backend] = []
-        self._owner = threading.get_ident()
+        self._owner: int | None = threading.get_ident()
         self._running: Ticket | None = None
         self._number = 0
         self._hung = False
@@ -56,10 +59,16 @@ class Runner:
         if self._backend is None:
             raise SessionError("expected an open session, found it closed", "Session.open(bundle)")
         if threading.get_ident() != self._owner:
-            raise SessionError("expected calls from the thread that opened the session, found another thread")
+            self._take(self._backend)
         if self._running is not None:
             raise SessionError("expected the inference under way to be waited for first, found it running", "wait")
         return self._backend
+
+    def hand_over(self) -> None:
+        """Belong to the next thread that calls."""
+        for each in (self.mine(), *reversed(self._left)):  # the last that came is the first that goes
+            each.let_go()
+        self._owner = None
 
     def bind_to(self, sizes: Sizes, dims: Mapping[str, int] = {}) -> None:
         """Set these sizes, and give all tensors the shapes that follow, unless they have them."""
@@ -136,6 +145,14 @@ class Runner:
         for each in (backend, *self._left):
             each.close()
         self._left.clear()
+
+    def _take(self, backend: Backend) -> None:
+        """Belong to this thread, if there is none that it belongs to."""
+        if self._owner is not None:
+            raise SessionError("expected calls from the thread that opened the session, found another thread")
+        self._owner = threading.get_ident()
+        for each in (*self._left, backend):
+            each.take()
 
     def _state(self) -> str:
         if self._backend is None:

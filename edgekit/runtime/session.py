@@ -17,7 +17,6 @@ from edgekit.specs import Postprocess, Preprocess, Stream, TensorSpec
 if TYPE_CHECKING:
     from edgekit.preprocess import Preprocessor, Windows
     from edgekit.preprocess.text import Texts
-    from edgekit.runtime.generation import Decoder
     from edgekit.runtime.streaming import Streaming
 
 
@@ -41,7 +40,6 @@ class Session:
         self._preprocessor: Preprocessor | None = None
         self.carried: tuple[str, ...] = tuple(name for name, _ in stream.pairs()) if stream else ()
         self._streaming: Streaming | None = None
-        self._decoder: Decoder | None = None
         self._answered = False  # whether the outputs belong to what the inputs hold
         self._sizes = Sizes(self.inputs, self.outputs, manifest.ranges, stream)
         self._runner.bind_to(self._sizes)
@@ -234,12 +232,7 @@ class Session:
         from edgekit.runtime.sampling import Sampler
 
         sampler = Sampler(temperature, top_k, seed)
-        streaming = self._streams()
-        if self._decoder is None:
-            from edgekit.runtime.generation import Decoder
-
-            self._decoder = Decoder(self._runner, self._sizes, streaming)
-        return self._decoder.generate(prompt_ids, max_new_tokens, sampler, (*stop, *streaming.stream.stop))
+        return self._streams().decoder().generate(prompt_ids, max_new_tokens, sampler, stop)
 
     def health(self) -> dict[str, Any]:
         """A plain account: who computes, on what, why, in what state, and what happened so far."""
@@ -249,6 +242,10 @@ class Session:
     def metrics(self) -> dict[str, Any]:
         """Counters, and the histogram of milliseconds an inference took; any thread may ask."""
         return self._runner.counters.snapshot()
+
+    def hand_over(self) -> None:
+        """Let the session belong to the next thread that calls it: opened and warmed up beside a loop, used in it."""
+        self._runner.hand_over()
 
     def close(self) -> None:
         """Give back buffers and engine; closing twice does no harm."""

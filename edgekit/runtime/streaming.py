@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from edgekit.runtime.feeds import check, check_named, fitted, known
 from edgekit.runtime.runner import Runner
 from edgekit.runtime.sizes import Sizes
 from edgekit.specs import Stream
+
+if TYPE_CHECKING:
+    from edgekit.runtime.generation import Decoder
 
 
 class Streaming:
@@ -27,6 +30,7 @@ class Streaming:
         self._views: dict[str, Array] = {}
         self._bindings = -1
         self._grown: dict[str, int] = {}  # the size of the cache that the last step left, for the next one to bind
+        self._decoder: Decoder | None = None
         self.under_way = False
         self.begun = 0  # how often a stream was
 
@@ -91,6 +95,14 @@ class Streaming:
         """Copies of the states."""
         self.resize({})
         return {name: self._runner.mine().state(name) for name in self._carried}
+
+    def decoder(self) -> Decoder:
+        """What writes texts with these states."""
+        if self._decoder is None:
+            from edgekit.runtime.generation import Decoder
+
+            self._decoder = Decoder(self._runner, self._sizes, self)
+        return self._decoder
 
     def forget(self) -> None:
         """Let go of all views."""

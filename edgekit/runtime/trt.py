@@ -160,6 +160,15 @@ class TensorRTBackend:
         copied: Array = self._tensors.arrays[name].copy()
         return copied
 
+    def let_go(self) -> None:
+        """Leave the thread, once what is under way has ended."""
+        self._settle()
+        self._device.let_go()
+
+    def take(self) -> None:
+        """Come into this thread."""
+        self._device.take()
+
     def close(self) -> None:
         """Give everything back. What still runs after a timeout is left alone, and `notes["close"]` says so."""
         if not self._open:

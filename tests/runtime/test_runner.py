@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -172,3 +173,65 @@ def test_states_given_by_hand_go_along_and_those_of_a_stream_begin_anew(tmp_path
         assert by_hand.health()["state"] == "degraded"
     with session() as stream:
         assert [float(stream.step(x)["y"][0, 0, 0]) for _ in range(4)] == [11, 12, 11, 12]
+
+
+def test_a_session_that_is_handed_over_belongs_to_the_next_thread_that_calls(small_bundle):
+    steps = []
+
+    class Bound(Doubler):
+        """As a CUDA context is: in one thread at a time."""
+
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+        def let_go(self):
+            steps.append((self.name, "let go", threading.get_ident()))
+
+        def take(self):
+            steps.append((self.name, "take", threading.get_ident()))
+
+    first = Bound("first")
+    first.enqueue = lambda step=False: Failing(0).enqueue()
+    session = opened(small_bundle, first, lambda: Bound("second"))
+    session.execute()  # the first fails: both are kept until the end
+    session.hand_over()
+    found = []
+
+    def other():
+        found.append(session.run({"image": IMAGE})["logits"])
+        session.hand_over()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join(30)
+    np.testing.assert_array_equal(found[0], 2 * IMAGE.reshape(2, -1)[:, :5])
+    session.execute()
+    mine, others = threading.get_ident(), steps[2][2]
+    # contexts lie on one another: what came last goes first
+    goes, comes = ("second", "let go"), ("first", "take")
+    assert [step[:2] for step in steps] == [goes, ("first", "let go"), comes, ("second", "take")] * 2
+    assert [step[2] for step in steps] == [mine] * 2 + [others] * 4 + [mine] * 2
+    session.close()
+
+
+def test_a_session_is_handed_over_by_its_own_thread_with_nothing_under_way(small_bundle):
+    with opened(small_bundle, Doubler()) as session:
+        ticket = session.submit()
+        with pytest.raises(SessionError, match="the inference under way to be waited for first"):
+            session.hand_over()
+        session.wait(ticket)
+        said = []
+
+        def other():
+            try:
+                session.hand_over()
+            except SessionError as error:
+                said.append(error.problem)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(30)
+        assert said == ["expected calls from the thread that opened the session, found another thread"]
+    with pytest.raises(SessionError, match="expected an open session"):
+        session.hand_over()

@@ -189,6 +189,12 @@ class BindingsDevice:
         """See `Device`."""
         self._cuda.cuCtxPopCurrent()
 
+    let_go = leave
+
+    def take(self) -> None:
+        """See `Device`."""
+        self._call("cuCtxPushCurrent", self._context)
+
     def _unused(self, memory: tuple[Any, int]) -> None:
         context, pointer = memory
         self._cuda.cuCtxPushCurrent(context)

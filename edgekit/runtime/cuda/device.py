@@ -19,7 +19,7 @@ Work: TypeAlias = Callable[[], None]
 
 
 class Device(Protocol):
-    """One device with one stream, used from the thread that opened it.
+    """One device with one stream, used from the thread that opened or took it.
 
     Sizes are bytes, addresses are the device's. What is enqueued happens later, in its order. The calls raise `Error`,
     whose message is the driver's own words; after a sticky error every call does.
@@ -85,6 +85,12 @@ class Device(Protocol):
 
         `lent` is page-locked memory that the app still reads: it goes with the last that has it, then the context.
         """
+
+    def let_go(self) -> None:
+        """Leave the thread; nothing is under way. Another one may `take` it."""
+
+    def take(self) -> None:
+        """Come into this thread, which uses the device from now on."""
 
     def leave(self) -> None:
         """Give nothing back, since that would wait for what hangs; only be out of the thread's way."""

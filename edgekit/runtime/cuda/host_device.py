@@ -119,6 +119,11 @@ class HostDevice:
         """See `Device`; NumPy keeps what is lent."""
         self.memory.clear()
 
+    def let_go(self) -> None:
+        """A host has no thread of its own."""
+
+    take = let_go
+
     def leave(self) -> None:
         """Nothing ever hangs."""
 

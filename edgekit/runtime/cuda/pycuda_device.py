@@ -129,8 +129,7 @@ class PyCudaDevice:
         if self._works():  # else the context takes along what nobody can give back any more
             self._memory.clear()
             self._stream = self._done = None
-        if self._cuda.Context.get_current() is self._context:
-            self._cuda.Context.pop()
+        self.let_go()
         self._lent = len(lent)
         for host in lent:
             when_unused(host, self._unused, host.base)
@@ -139,11 +138,19 @@ class PyCudaDevice:
         else:
             self._release()
 
+    def let_go(self) -> None:
+        """See `Device`."""
+        if self._cuda.Context.get_current() is self._context:
+            self._cuda.Context.pop()
+
+    def take(self) -> None:
+        """See `Device`."""
+        self._context.push()
+
     def leave(self) -> None:
         """See `Device`."""
         atexit.unregister(self._at_exit)
-        if self._cuda.Context.get_current() is self._context:
-            self._cuda.Context.pop()
+        self.let_go()
         keep_for_good(self)
 
     def _at_exit(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from edgekit.runtime.loop.capture import Capture
 from edgekit.runtime.loop.events import Events
 from edgekit.runtime.loop.policy import Policy
-from edgekit.runtime.loop.slots import Fifo, Latest
+from edgekit.runtime.loop.slots import Every, Fifo, Latest
 from edgekit.runtime.sources.frame import Frame, Source
 
 # A signal handler may take no lock, so it cannot wake the loop: who waits for frames looks up this often.
@@ -22,8 +22,7 @@ class Intake:
 
     def __init__(self, sources: Sequence[Source], policy: Policy, events: Events) -> None:
         self.ready = threading.Condition()
-        latest = policy.buffer == "latest"
-        self.slots = [Latest(self.ready) if latest else Fifo(policy.capacity, self.ready) for _ in sources]
+        self.slots = [_slot(policy, self.ready) for _ in sources]
         self.names = [source.name for source in sources]
         self._captures = [Capture(*pair, events) for pair in zip(sources, self.slots, strict=True)]
         self._wait_s = policy.wait_ms / 1e3
@@ -67,3 +66,9 @@ class Intake:
 
     def _all(self) -> bool:
         return all(slot.waiting or slot.closed for slot in self.slots)
+
+
+def _slot(policy: Policy, ready: threading.Condition) -> Fifo:
+    if policy.buffer == "latest":
+        return Latest(ready)
+    return (Fifo if policy.buffer == "fifo" else Every)(policy.capacity, ready)

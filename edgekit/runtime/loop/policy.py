@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgekit.errors import UsageError, nearest
 
-BUFFERS = ("latest", "fifo")
+BUFFERS = ("latest", "fifo", "every")
 ON_BAD = ("hold", "pass", "stop")
 
 
@@ -15,9 +15,10 @@ class Policy:
     """Every choice of a loop.
 
     buffer            "latest": the newest frame, what it replaced is dropped; "fifo": each, as long as `capacity` lasts
-    capacity          how many frames wait at most in a "fifo"; then the oldest is dropped
+                      "every": none is dropped, the source waits, as only a recording can
+    capacity          how many frames wait at most in a "fifo", where then the oldest is dropped, or in an "every"
     deadline_ms       an answer that is older than this, from its capture on, missed its deadline
-    watchdog_ms       an inference that takes longer is reported as hung; None for never
+    watchdog_ms       an inference, or what sinks do with it, that takes longer is reported as hung; None for never
     wait_ms           how long several cameras wait for the slowest of them; one without a frame by then is left out
     on_bad            NaN, infinity, a failed inference: "hold" the last good answer, "pass" on what there is; "stop"
                       holds up to `bad_limit`

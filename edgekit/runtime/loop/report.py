@@ -10,6 +10,8 @@ from edgekit.runtime.loop.events import Event
 from edgekit.runtime.runner import Timing
 from edgekit.runtime.sources.frame import Frame
 
+FAILURES = ("source lost", "bad answers", "sink errors")
+
 
 class Processed(NamedTuple):
     """One answer, as sinks get it.
@@ -76,6 +78,11 @@ class LoopReport:
     events: tuple[Event, ...]
     event_counts: dict[str, int]
     health: dict[str, Any]
+
+    @property
+    def failed(self) -> str:
+        """Why the loop had to end, rather than came to its end or was stopped; empty then."""
+        return self.ended if self.ended in FAILURES else ""
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""

@@ -30,7 +30,8 @@ class SessionWork:
 
     def __init__(self, session: Session, cameras: int, policy: Policy, told: Callable[[], bool]) -> None:
         self.resets = 0
-        self._session, self._cameras, self._told = session, cameras, told
+        self.session = session
+        self._cameras, self._told = cameras, told
         self._patience_s = None if policy.watchdog_ms is None else policy.watchdog_ms / 1e3
         self._reset_on_gap = policy.reset_on_gap
         self._guard = Guard()
@@ -39,9 +40,14 @@ class SessionWork:
         self._next: int | None = None
         self._batch = cameras
 
+    @property
+    def backend(self) -> str:
+        """See `Work`."""
+        return self.session.backend
+
     def prepare(self) -> None:
         """Set the batch. Raises UsageError for several cameras of a network with states, ShapeError for too many."""
-        session = self._session
+        session = self.session
         for name, spec in session.inputs.items():
             shape = session.input(name).shape
             if isinstance(spec.shape[0], str) and shape[0] != self._cameras:
@@ -63,24 +69,24 @@ class SessionWork:
 
     def health(self) -> dict[str, Any]:
         """The session's."""
-        return self._session.health()
+        return self.session.health()
 
     def _infer(self, frames: Frames) -> Done:
         for slot, frame in enumerate(frames):
             if frame is not None:
                 self._write(frame, slot)
         timing = self._wait()
-        outputs = {name: self._session.output(name) for name in self._session.outputs}
+        outputs = {name: self.session.output(name) for name in self.session.outputs}
         good = self._judge(outputs)
         return Done(self._answers(outputs, good), good, timing)
 
     def _wait(self) -> Timing:
-        ticket = self._session.submit()
+        ticket = self.session.submit()
         while True:
             try:
-                return self._session.wait(ticket, self._patience_s)
+                return self.session.wait(ticket, self._patience_s)
             except SessionError:
-                if self._session.health()["state"] != "hung":
+                if self.session.health()["state"] != "hung":
                     raise
                 if self._told():
                     raise Abandoned from None
@@ -103,9 +109,9 @@ class SessionWork:
         return Done([answers], [good], timing)
 
     def _one(self, frame: Frame) -> tuple[Any, bool]:
-        if self._session.preprocessing is None:
+        if self.session.preprocessing is None:
             return self._stepped(frame.data)
-        self._session.preprocess(frame.data)
+        self.session.preprocess(frame.data)
         return self._stepped(None)
 
     def _windows_of(self, frame: Frame) -> tuple[list[Any], bool]:
@@ -118,24 +124,24 @@ class SessionWork:
         return answers, all_good
 
     def _stepped(self, feeds: Array | None) -> tuple[Any, bool]:
-        outputs = self._session.step(feeds)
+        outputs = self.session.step(feeds)
         good = self._judge(outputs)
         return self._answers(outputs, good)[0], good[0]
 
     def _begin_anew(self) -> None:
-        self._session.reset()
+        self.session.reset()
         if self._windows is not None:
             self._windows.reset()
         self.resets += 1
 
     def _write(self, frame: Frame, slot: int) -> None:
-        if self._session.preprocessing is not None:
-            self._session.preprocess(frame.data, slot)
+        if self.session.preprocessing is not None:
+            self.session.preprocess(frame.data, slot)
             return
-        if len(self._session.inputs) != 1:
+        if len(self.session.inputs) != 1:
             raise UsageError("expected preprocessing in the bundle, or one input, found neither", "a function as work")
-        ((name, spec),) = self._session.inputs.items()
-        into = self._session.input(name)
+        ((name, spec),) = self.session.inputs.items()
+        into = self.session.input(name)
         # NumPy would repeat a row, or round a float, without a word.
         if frame.data.shape != into.shape[1:] or frame.data.dtype != into.dtype:
             raise ShapeError(f"{name}: expected a frame of {spec} without its batch, found {described(frame.data)}")
@@ -153,7 +159,7 @@ class SessionWork:
         return good
 
     def _answers(self, outputs: Mapping[str, Array], good: Sequence[bool]) -> Sequence[Any]:
-        if self._session.postprocessing is None:
+        if self.session.postprocessing is None:
             return [
                 {name: (array[slot] if self._is_each(array) else array).copy() for name, array in outputs.items()}
                 for slot in range(self._cameras)
@@ -164,7 +170,7 @@ class SessionWork:
             if not usable:  # postprocessing refuses all answers for a NaN in one
                 for array in filter(self._is_each, outputs.values()):
                     array[slot] = 0
-        return [answer if usable else None for answer, usable in zip(self._session.postprocess(), good, strict=False)]
+        return [answer if usable else None for answer, usable in zip(self.session.postprocess(), good, strict=False)]
 
     def _is_each(self, array: Array) -> bool:
         """Whether an output has the batch's axis, rather than being everybody's."""

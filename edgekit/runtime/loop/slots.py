@@ -93,6 +93,23 @@ class Fifo:
             return Counts(self._captured, self._taken, self._dropped, len(self._frames))
 
 
+class Every(Fifo):
+    """No frame is dropped while it is open: who captures waits for room. For recordings; a camera would run over."""
+
+    def put(self, frame: Frame) -> None:
+        """Hand a frame over, once there is room."""
+        with self.ready:
+            self.ready.wait_for(lambda: len(self._frames) < self._capacity or self.closed)
+            super().put(frame)
+
+    def pop(self) -> Frame | None:
+        """The next frame if one waits."""
+        with self.ready:
+            frame = super().pop()
+            self.ready.notify_all()
+            return frame
+
+
 class Latest(Fifo):
     """The newest frame: one is captured, one waits, one is computed on, as in a triple buffer.
 

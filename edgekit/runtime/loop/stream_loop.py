@@ -12,12 +12,14 @@ from edgekit.runtime.loop.delivery import Delivery, Sink
 from edgekit.runtime.loop.events import Events, Listener
 from edgekit.runtime.loop.intake import Intake
 from edgekit.runtime.loop.policy import Policy
+from edgekit.runtime.loop.replaceable import Replaceable
 from edgekit.runtime.loop.report import LoopReport
 from edgekit.runtime.loop.session_work import SessionWork
 from edgekit.runtime.loop.signals import stopping_on_signals
 from edgekit.runtime.loop.statistics import Statistics
+from edgekit.runtime.loop.swap import Check, Open, Swap
 from edgekit.runtime.loop.watchdog import Watchdog
-from edgekit.runtime.loop.work import Abandoned, Done, Frames, Function, FunctionWork, Work
+from edgekit.runtime.loop.work import Abandoned, Done, Frames, Function, FunctionWork
 from edgekit.runtime.runner import Timing
 from edgekit.runtime.session import Session
 from edgekit.runtime.sources.frame import Source
@@ -48,9 +50,13 @@ class StreamLoop:
         self._statistics = Statistics(self._intake.slots, self._intake.names, policy.deadline_ms)
         self._watchdog = Watchdog(policy.watchdog_ms, self.events)
         self._delivery = Delivery((sinks,) if callable(sinks) else tuple(sinks), len(given), policy, self.events)
-        self._work: Work = (
-            FunctionWork(work) if callable(work) else SessionWork(work, len(given), policy, lambda: bool(self._told()))
-        )
+        self._deadline_ms = policy.deadline_ms
+
+        def work_of(session: Session) -> SessionWork:
+            return SessionWork(session, len(given), policy, lambda: bool(self._told()))
+
+        first = FunctionWork(work) if callable(work) else work_of(work)
+        self._work = Replaceable(first, work_of, self.events)
         self._stop = self._ended = ""
         self._most_frames: int | None = None
         self._start_ns = self._stop_ns = 0
@@ -87,6 +93,16 @@ class StreamLoop:
     def stop(self, why: str = "stopped") -> None:
         """End the loop soon, from any thread or a signal handler: it takes no lock."""
         self._stop = self._stop or why
+
+    def swap(self, opens: Open, check: Check | None = None, trial: int = 30) -> Swap:
+        """Let another bundle take over, `loop.swap(lambda: Session.open(new), Golden.load(…))`; from any thread.
+
+        Beside the loop it is opened, checked (`check` raises what is wrong), warmed up, and refused where it is slower
+        than the deadline. Then it answers, on trial: at the first bad answer or error in so many turns the old one is
+        back and answers that very frame; after them the old session is closed. For as long there are two networks in
+        memory. Raises UsageError while another swap is under way, and for a loop whose work is a function.
+        """
+        return self._work.begin(opens, check, trial, self._deadline_ms)
 
     def signals(self) -> AbstractContextManager[None]:
         """While inside, the first SIGINT or SIGTERM stops the loop, the second raises KeyboardInterrupt."""
@@ -143,7 +159,11 @@ class StreamLoop:
         finally:
             self._watchdog.end(abandoned=abandoned)
         self._statistics.resets = self._work.resets
-        self._delivery.give(frames, done, self._statistics)
+        self._watchdog.begin("the sinks")
+        try:
+            self._delivery.give(frames, done, self._statistics)
+        finally:
+            self._watchdog.end()
 
     def _over(self) -> str:
         """Why the loop is to end; empty while it is not."""
@@ -165,5 +185,6 @@ class StreamLoop:
             self._intake.stop()
         finally:  # also where a second signal interrupts that
             self._watchdog.stop()
+            self._work.close()
             self._statistics.settle()
             self._stop_ns = time.perf_counter_ns()

@@ -1,4 +1,4 @@
-"""Sees from another thread that an inference does not end."""
+"""Sees from another thread that an inference, or a sink, does not end."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from edgekit.runtime.loop.events import Events
 
 
 class Watchdog:
-    """Reports an inference once it takes longer than `limit_ms`, and again when it came back after all.
+    """Reports what takes longer than `limit_ms`, once, and again when it came back after all.
 
-    Costs the loop two assignments and a lock nobody contends for. The thread sleeps until the inference under way would
-    be too long, or one limit where there is none: what begins meanwhile is not too long by then.
+    Costs the loop three assignments and a lock nobody contends for. The thread sleeps until what is under way would be
+    too long, or one limit where nothing is: what begins meanwhile is not too long by then.
     """
 
     def __init__(self, limit_ms: float | None, events: Events) -> None:
@@ -21,6 +21,7 @@ class Watchdog:
         self._events = events
         self._lock = threading.Lock()
         self._started_ns = 0  # 0 where nothing is under way
+        self._what = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -35,8 +36,9 @@ class Watchdog:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def begin(self) -> None:
-        """An inference begins."""
+    def begin(self, what: str = "an inference") -> None:
+        """It begins."""
+        self._what = what
         self._started_ns = time.perf_counter_ns()
 
     def end(self, *, abandoned: bool = False) -> None:
@@ -58,9 +60,8 @@ class Watchdog:
                     self.hung = True
             if found:
                 took, limit = late_ns / 1e6, self._limit_ns / 1e6
-                self._events.add(
-                    "hung", message=f"expected an inference within {limit:g} ms, running for {took:.1f} ms"
-                )
+                message = f"expected {self._what} within {limit:g} ms, running for {took:.1f} ms"
+                self._events.add("hung", message=message)
 
     def _sleep_ns(self) -> int:
         started_ns = self._started_ns

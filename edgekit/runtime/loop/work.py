@@ -33,7 +33,13 @@ class Done:
 class Work(Protocol):
     """One turn of the loop, in the loop's thread. `frames` has None for a camera that is left out."""
 
-    resets: int  # how often states began anew
+    @property
+    def resets(self) -> int:
+        """How often states began anew."""
+
+    @property
+    def backend(self) -> str:
+        """Who computes; empty for a function."""
 
     def prepare(self) -> None:
         """What is done once, before the first frame."""
@@ -49,6 +55,7 @@ class FunctionWork:
     """A function `work(frames) -> answers`, one for each camera. It cannot be interrupted while it runs."""
 
     resets = 0
+    backend = ""
 
     def __init__(self, function: Function) -> None:
         self._function = function

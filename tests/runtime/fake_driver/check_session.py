@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +73,34 @@ def test_a_stream_in_chunks_is_the_whole(kind, sums, backend):
         given = {"x": x[:, :3], "total": np.full((2, 2), 5, np.float32)}
         np.testing.assert_array_equal(session.run(given)["y"], reference.run(given)["y"])
         np.testing.assert_array_equal(session.step(x[:, :2])["y"], reference.step(x[:, :2])["y"])
+
+
+@pytest.mark.parametrize("backend", ["trt", "rtx"])
+def test_a_session_goes_from_thread_to_thread_and_leaves_none_of_its_context_behind(kind, sums, driver, backend):
+    x = np.ones((1, 1, 2), np.float32)
+    found, depths = [], []
+
+    def opens():
+        session = Session.open(sums, backend)
+        for _ in range(5):  # so that graphs are captured in this thread
+            session.step(x)
+        session.hand_over()
+        depths.append(driver.get("depth"))
+        found.append(session)
+
+    thread = threading.Thread(target=opens)
+    thread.start()
+    thread.join(60)
+    (session,) = found
+    assert depths == [0]
+    np.testing.assert_array_equal(session.step(x)["y"], 16 * x)
+    with Session.open(sums, backend) as another:  # contexts lie on one another
+        np.testing.assert_array_equal(another.step(x)["y"], 11 * x)
+    np.testing.assert_array_equal(session.step(x)["y"], 17 * x)
+    session.hand_over()
+    thread = threading.Thread(target=session.close)
+    thread.start()
+    thread.join(60)
 
 
 @pytest.mark.parametrize("backend", ["trt", "rtx"])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from edgekit.errors import UsageError
 from edgekit.runtime.loop import Fifo, Latest
+from edgekit.runtime.loop.slots import Every
 from tests.runtime.loop.cameras import frame, restless
 
 
@@ -144,3 +145,39 @@ def test_counts_agree_at_every_moment_between_threads_and_numbers_only_rise(capa
     assert taken == len(seen) == count - dropped
     assert seen == sorted(set(seen))
     assert seen[-1] == count - 1, "the last frame of a recording is never dropped"
+
+
+def test_every_waits_for_room_and_drops_nothing():
+    slot, given = Every(2), []
+
+    def put():
+        for number in range(200):
+            slot.put(frame(number))
+            given.append(number)
+        slot.close()
+
+    thread = threading.Thread(target=put)
+    with restless():
+        thread.start()
+        taken = []
+        while (item := slot.take(30)) is not None:
+            taken.append(item.number)
+            assert len(given) - len(taken) <= 3, "two wait, and one may have been put and not be noted yet"
+            assert agrees(slot)
+        thread.join(30)
+    assert taken == list(range(200))
+    assert slot.counts() == (200, 200, 0, 0)
+
+
+def test_who_waits_for_room_stops_waiting_when_the_slot_is_closed():
+    slot = Every(1)
+    slot.put(frame(0))
+    thread = threading.Thread(target=slot.put, args=(frame(1),))
+    thread.start()
+    thread.join(0.05)
+    assert thread.is_alive()
+    assert slot.counts() == (1, 0, 0, 1)
+    slot.close()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert slot.counts() == (2, 0, 1, 1)

@@ -308,6 +308,32 @@ def test_a_sink_that_raises_is_counted_and_told_and_the_others_still_hear():
     assert [event.message for event in report.events] == ["OSError: disk full"] * 3
 
 
+def test_a_sink_that_does_not_come_back_is_told_by_the_watchdog():
+    told, heard = threading.Event(), []
+
+    def hears(event):
+        heard.append((event.kind, event.message.split(" within ")[0]))
+        told.set()
+
+    report = StreamLoop(Scripted(0), number_of, lambda item: told.wait(30), Policy(watchdog_ms=50), hears).run()
+    assert heard[0] == ("hung", "expected the sinks")
+    assert list(report.event_counts) == ["hung", "recovered"]
+
+
+def test_a_recording_is_answered_wholly_however_slow_the_work_is():
+    camera = Camera(10_000, 50)
+    report = StreamLoop(camera, lambda frames: (time.sleep(0.001), number_of(frames))[1], (), Policy("every", 2)).run()
+    assert (report.captured, report.processed, report.dropped) == (50, 50, 0)
+
+
+def test_a_loop_that_is_stopped_lets_go_of_a_source_that_waits_for_room():
+    loop = StreamLoop(Camera(10_000, 50), number_of, lambda item: loop.stop(), Policy("every", 1))
+    report = loop.run()
+    assert agrees(report)
+    assert report.processed == 1
+    assert not report.event_counts
+
+
 def test_sinks_that_only_raise_stop_the_loop():
     def broken(item):
         raise OSError("disk full")
@@ -353,7 +379,7 @@ def test_sources_have_names_of_their_own(names):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"buffer": "lates"}, "buffer: expected latest, fifo, found 'lates'; did you mean 'latest'?"),
+        ({"buffer": "lates"}, "buffer: expected latest, fifo, every, found 'lates'; did you mean 'latest'?"),
         ({"on_bad": "ignore"}, "on_bad: expected hold, pass, stop, found 'ignore'"),
         ({"capacity": 0}, "capacity: expected at least 1, found 0"),
         ({"deadline_ms": 0}, "deadline_ms: expected milliseconds above 0, or None, found 0"),
