@@ -63,6 +63,7 @@ ONLY_IN = {
     "cv2": {"runtime"},
     "prometheus_client": {"runtime"},
     "tokenizers": {"preprocess"},
+    "cryptography": {"bundle"},
     "onnxruntime": {"export", "quantize", "build", "judge", "runtime"},
     "PIL": {"data"},
     "click": {"cli"},

@@ -48,7 +48,7 @@ def test_on_python_310(tmp_path):
     if not made.exists() or made.stat().st_mtime < (ROOT / "pyproject.toml").stat().st_mtime:
         subprocess.run([python, "-m", "venv", "--clear", environment], check=True)
         # What a Jetson installs, TensorRT-RTX in place of the TensorRT that JetPack brings, and the test tools.
-        wanted = [f"{ROOT}[rtx,text,metrics,video]", "pytest>=9", "hypothesis>=6.150", "scikit-image>=0.25"]
+        wanted = [f"{ROOT}[rtx,text,metrics,video,sign]", "pytest>=9", "hypothesis>=6.150", "scikit-image>=0.25"]
         subprocess.run([environment / "bin/python", "-m", "pip", "install", "--quiet", *wanted], check=True)
         made.touch()
     command = [environment / "bin/python", "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider"]

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit.bundle.bounded import read_bounded
+from edgekit.bundle.signature import SIGNATURES
 from edgekit.errors import EdgekitError, IntegrityError
 from edgekit.files import json_bytes
 from edgekit.specs import TensorSpec, from_table, to_table
@@ -117,7 +119,7 @@ class Manifest:
 
     def _check(self) -> None:
         for name, entry in self.files.items():
-            if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
+            if not _PLAIN_NAME.fullmatch(name) or name in (MANIFEST, SIGNATURES):
                 raise IntegrityError(f"expected plain file names in {MANIFEST}, found {name!r}")
             if not _DIGEST.fullmatch(entry.sha256) or entry.size < 0:
                 raise IntegrityError(f"expected a size and a SHA-256 for {name}, found {entry}")
@@ -137,14 +139,18 @@ class Manifest:
 
 def read_manifest(bundle: Path) -> Manifest:
     """Read a bundle's manifest; IntegrityError when there is none or it is malformed."""
+    return Manifest.parse(manifest_bytes(bundle))
+
+
+def manifest_bytes(bundle: Path) -> bytes:
+    """The bytes of a bundle's manifest, not parsed; IntegrityError when there is none or it is too large."""
     path = bundle / MANIFEST
     if not bundle.is_dir():
         raise EdgekitError(f"expected a bundle folder at {bundle}, found none", "edgekit deploy MODEL OUT --target T")
-    if not path.is_file() or path.is_symlink():
+    data = read_bounded(path, _LARGEST_MANIFEST) if path.is_file() and not path.is_symlink() else None
+    if data is None:
         raise IntegrityError(f"expected a bundle with {MANIFEST} in {bundle}, found none")
-    if path.stat().st_size > _LARGEST_MANIFEST:
-        raise IntegrityError(f"expected {path} below {_LARGEST_MANIFEST} bytes, found {path.stat().st_size}")
-    return Manifest.parse(path.read_bytes())
+    return data
 
 
 def _kind(error: BaseException) -> str:

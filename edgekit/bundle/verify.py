@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit.bundle.manifest import MANIFEST, FileEntry, Manifest, read_manifest
+from edgekit.bundle.keys import Trust
+from edgekit.bundle.manifest import MANIFEST, FileEntry, Manifest, manifest_bytes
+from edgekit.bundle.signature import SIGNATURES, Signer, check_signatures, read_signatures, signed_by
 from edgekit.errors import EdgekitError, IntegrityError
 from edgekit.specs import from_table
 
@@ -21,11 +23,20 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class VerifiedBundle:
-    """A bundle whose files all match; `contents` are the very bytes that were hashed, so no one can swap them after."""
+    """A bundle whose files all match; `contents` are the very bytes that were hashed, so no one can swap them after.
+
+    `signers` vouch for it, as far as the Trust that was asked for says; none where it is not signed.
+    """
 
     path: Path
     manifest: Manifest
     contents: dict[str, bytes]
+    signers: tuple[Signer, ...] = ()
+
+    @property
+    def signed(self) -> str:
+        """The signers in one line."""
+        return signed_by(self.signers)
 
     def table(self, kind: Any, name: str) -> Any:
         """The spec that a kept JSON file holds, None without a name; IntegrityError when it is no such spec."""
@@ -37,17 +48,28 @@ class VerifiedBundle:
             raise IntegrityError(f"expected a spec as JSON in {name}, found: {error}") from error
 
 
-def verify(bundle: Path, keep: Collection[str] = ()) -> VerifiedBundle:
-    """Check the file set, the sizes and the digests of a bundle, reading every file once.
+def read_signed(bundle: Path, trust: Trust) -> tuple[Manifest, tuple[Signer, ...]]:
+    """The manifest and who signed it. Its bytes are read once, and parsed only after every signature of them verified.
 
-    `keep` names the files whose bytes are wanted afterwards. Raises IntegrityError for the first thing that is off.
+    Raises IntegrityError for a malformed file, a signature that does not verify, and where `trust` asks for another.
     """
-    manifest = read_manifest(bundle)
+    data = manifest_bytes(bundle)
+    signers = check_signatures(read_signatures(bundle), data, trust)
+    return Manifest.parse(data), signers
+
+
+def verify(bundle: Path, keep: Collection[str] = (), trust: Trust = Trust()) -> VerifiedBundle:
+    """Check the signatures, the file set, the sizes and the digests of a bundle, reading every file once.
+
+    `keep` names the files whose bytes are wanted afterwards. A signature that does not verify is refused whatever
+    `trust` asks for. Raises IntegrityError for the first thing that is off.
+    """
+    manifest, signers = read_signed(bundle, trust)
     for name in filter(None, keep):
         if name not in manifest.files:
             raise IntegrityError(f"expected {name} in {bundle}, found another manifest than a moment ago")
     present = _files(bundle)
-    for name in sorted(present - {MANIFEST} - set(manifest.files)):
+    for name in sorted(present - {MANIFEST, SIGNATURES} - set(manifest.files)):
         raise IntegrityError(f"expected only the files of {MANIFEST} in {bundle}, found {name} too")
     for name in sorted(set(manifest.files) - present):
         raise IntegrityError(f"expected {name} in {bundle}, found none")
@@ -56,7 +78,7 @@ def verify(bundle: Path, keep: Collection[str] = ()) -> VerifiedBundle:
         data = _read_checked(bundle, name, entry, keep=name in keep)
         if name in keep:
             contents[name] = data
-    return VerifiedBundle(bundle, manifest, contents)
+    return VerifiedBundle(bundle, manifest, contents, signers)
 
 
 def _read_checked(bundle: Path, name: str, entry: FileEntry, *, keep: bool) -> bytes:

@@ -20,9 +20,9 @@ COMMANDS = {
     "check": "Which rules of the target a model breaks, and how to mend it.",
     "build-engine": "ONNX to a TensorRT engine.",
     "validate": "Accuracy and latency against a budget.",
-    "run": "A bundle on real input.",
+    "run": "A bundle on real input, samples or a camera.",
     "inspect": "What a model, an engine, a bundle or a report holds.",
-    "bundle": "Verify a bundle.",
+    "bundle": "Sign and verify a bundle.",
     "plugins": "Build, list, try and measure the CUDA kernels.",
     "doctor": "What this machine can build and run.",
 }

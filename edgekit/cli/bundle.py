@@ -1,4 +1,4 @@
-"""`edgekit bundle verify`."""
+"""`edgekit bundle verify`, `keygen` and `sign`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,46 @@ from edgekit.cli.options import FILE, Output, common
 
 @click.group("bundle")
 def command() -> None:
-    """Verify a bundle."""
+    """Sign and verify a bundle."""
 
 
 @command.command("verify")
 @click.argument("bundle", type=FILE)
+@click.option("--trusted-keys", multiple=True, metavar="PUB_OR_DIR", help="Refuse all other signers. Repeatable.")
+@click.option("--require-signature", is_flag=True, help="Refuse an unsigned bundle; --trusted-keys does, too.")
 @common
-def verify_command(bundle: Path, output: Output) -> None:
-    """Check the file set, sizes and digests of BUNDLE; exits 7 when something is off."""
-    from edgekit.bundle import verify
+def verify_command(bundle: Path, trusted_keys: tuple[str, ...], require_signature: bool, output: Output) -> None:
+    """Check signatures, file set, sizes and digests of BUNDLE; exits 7 when something is off."""
+    from edgekit.bundle import trust_in, verify
+    from edgekit.reports import plain
 
-    manifest = verify(bundle).manifest
-    output.report({"path": str(bundle), "files": len(manifest.files), "verdict": manifest.verdict})
-    output.say(f"{bundle}: {len(manifest.files)} files, all digests match; not signed")
-    output.say(manifest.verdict)
+    found = verify(bundle, trust=trust_in(trusted_keys or None, require_signature))
+    files, verdict = len(found.manifest.files), found.manifest.verdict
+    output.report({"path": str(bundle), "files": files, "verdict": verdict, "signers": plain(found.signers)})
+    output.say(f"{bundle}: {files} files, all digests match; {found.signed}")
+    output.say(verdict)
+
+
+@command.command("keygen")
+@click.argument("key", type=FILE)
+@common
+def keygen_command(key: Path, output: Output) -> None:
+    """Write a new private key to KEY, for you alone, and its public key to KEY.pub, for the devices."""
+    from edgekit.bundle import make_keys
+
+    made = make_keys(key)
+    output.report({"private": str(key), "public": f"{key}.pub", "key": made})
+    output.say(f"{key}: the private key, keep it; {key}.pub: the public key {made}, for the devices")
+
+
+@command.command("sign")
+@click.argument("bundle", type=FILE)
+@click.option("--key", type=FILE, required=True, metavar="KEY", help="The private key.")
+@common
+def sign_command(bundle: Path, key: Path, output: Output) -> None:
+    """Verify BUNDLE and sign it with KEY, beside other signers; writes signatures.json into it."""
+    from edgekit.bundle import sign
+
+    signer = sign(bundle, key)
+    output.report({"path": str(bundle), "key": signer.key})
+    output.say(f"{bundle}: signed by {signer.key}")

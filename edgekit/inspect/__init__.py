@@ -159,6 +159,7 @@ def _bundle(path: Path) -> Inspection:
         },
         "files": {name: entry.size for name, entry in sorted(manifest.files.items())},
         "digests": "all match",
+        "signature": found.signed,
     }
     return Inspection(path, "bundle", facts)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.bundle import Manifest, VerifiedBundle, read_manifest, verify
+from edgekit.bundle import Manifest, Trust, VerifiedBundle, read_manifest, read_signed, trust_in, verify
 from edgekit.errors import IntegrityError, SessionError, TargetError
 from edgekit.runtime.backend import Backend
 from edgekit.runtime.choice import Choice, choose
@@ -25,19 +26,38 @@ class Opened:
     backend: Backend
     fallback: Callable[[], Backend] | None
 
+    @contextlib.contextmanager
+    def closed_on_error(self) -> Iterator[None]:
+        """Give the backend back where what is made of it fails."""
+        try:
+            yield
+        except BaseException:
+            self.backend.close()
+            raise
 
-def open_bundle(path: Path, backend: str, on_failure: str) -> Opened:
-    """Verify every byte, then load the first of the choices that loads here.
 
-    Raises IntegrityError for a damaged bundle, TargetError when this device cannot run what was asked for.
+def open_bundle(
+    path: Path,
+    backend: str,
+    on_failure: str,
+    trusted_keys: str | Path | Sequence[str | Path] | None = None,
+    require_signature: bool = False,
+) -> Opened:
+    """Verify the signatures and every byte, then load the first of the choices that loads here.
+
+    Raises IntegrityError for a damaged bundle and for one without the signature that is asked for, TargetError when
+    this device cannot run what was asked for, EdgekitError for a file that is no public key.
     """
     if on_failure not in ON_FAILURE:
         raise SessionError(f"expected on_failure raise or ort, found {on_failure!r}")
+    trust = trust_in(trusted_keys, require_signature)
+    if trust.asks:
+        read_signed(path, trust)  # before anything is chosen by what it says
     manifest = read_manifest(path)
     choices = choose(manifest, backend)
     refused: list[str] = []
     for choice in choices:
-        verified = _verified(path, manifest, choice)
+        verified = _verified(path, manifest, choice, trust)
         try:
             loaded = load(verified, choice)
         except TargetError as error:
@@ -46,7 +66,7 @@ def open_bundle(path: Path, backend: str, on_failure: str) -> Opened:
             refused.append(error.problem)
             continue
         reason = "; ".join([choice.reason, *refused])
-        fallback = (lambda: _reopened(path, manifest)) if on_failure == "ort" and choice.engine else None
+        fallback = (lambda: _reopened(path, manifest, trust)) if on_failure == "ort" and choice.engine else None
         return Opened(verified, Choice(choice.backend, choice.engine, reason), loaded, fallback)
     raise AssertionError("there is at least one choice, and the last one returns or raises")
 
@@ -68,16 +88,16 @@ def load(verified: VerifiedBundle, choice: Choice) -> Backend:
     return TensorRTBackend(verified.contents[choice.engine.file], choice.engine.flavour, specs, plugins, carried)
 
 
-def _verified(path: Path, manifest: Manifest, choice: Choice) -> VerifiedBundle:
+def _verified(path: Path, manifest: Manifest, choice: Choice, trust: Trust) -> VerifiedBundle:
     engine = choice.engine
     needed = {engine.file, engine.plugins} if engine else {manifest.model.file}
     described = {manifest.preprocess, manifest.postprocess, manifest.stream, *manifest.assets}
-    verified = verify(path, keep=needed | described)
+    verified = verify(path, needed | described, trust)
     if verified.manifest != manifest:
         raise IntegrityError(f"expected the bundle {path} as it was a moment ago, found another", "open it again")
     return verified
 
 
-def _reopened(path: Path, manifest: Manifest) -> Backend:
+def _reopened(path: Path, manifest: Manifest, trust: Trust) -> Backend:
     """onnxruntime on the same bundle: read and verified anew, so that no second model lies in memory until then."""
-    return load(_verified(path, manifest, _ORT), _ORT)
+    return load(_verified(path, manifest, _ORT, trust), _ORT)

@@ -31,7 +31,7 @@ class Session:
         bundle, manifest = opened.bundle, opened.bundle.manifest
         self.inputs: dict[str, TensorSpec] = {spec.name: spec for spec in manifest.inputs}
         self.outputs: dict[str, TensorSpec] = {spec.name: spec for spec in manifest.outputs}
-        self.reason = opened.choice.reason
+        self.reason, self.signed = opened.choice.reason, bundle.signed
         self.preprocessing: Preprocess | None = bundle.table(Preprocess, manifest.preprocess)
         self.postprocessing: Postprocess | None = bundle.table(Postprocess, manifest.postprocess)
         self._assets = {name: bundle.contents[name] for name in manifest.assets}
@@ -49,19 +49,25 @@ class Session:
             self._streaming = Streaming(self._runner, self._sizes, stream)
 
     @classmethod
-    def open(cls, bundle: str | Path, backend: str = "auto", on_failure: str = "raise") -> Session:
+    def open(
+        cls,
+        bundle: str | Path,
+        backend: str = "auto",
+        on_failure: str = "raise",
+        *,
+        trusted_keys: str | Path | Sequence[str | Path] | None = None,
+        require_signature: bool = False,
+    ) -> Session:
         """Verify every byte of the bundle, then load it and open it at its opt shape.
 
         `backend` is auto, ort, trt or rtx; `session.reason` says why auto chose as it did. With `on_failure="ort"` a
-        backend that fails while it runs is replaced by onnxruntime, and `health()` says so; states begin anew then.
-        Raises IntegrityError for a damaged bundle, TargetError when this device cannot run what was asked for.
+        backend that fails is replaced by onnxruntime, and `health()` says so; states begin anew then. `trusted_keys`,
+        public keys or folders of *.pub, refuse all others' bundles, `require_signature` unsigned ones. Raises
+        IntegrityError for these and for a damaged bundle, TargetError when this device cannot run what was asked for.
         """
-        opened = open_bundle(Path(bundle), backend, on_failure)
-        try:
+        opened = open_bundle(Path(bundle), backend, on_failure, trusted_keys, require_signature)
+        with opened.closed_on_error():
             return cls(opened)
-        except BaseException:
-            opened.backend.close()
-            raise
 
     def __enter__(self) -> Session:
         return self

@@ -67,7 +67,7 @@ def test_an_engine_that_does_not_load_is_said_and_onnxruntime_takes_its_place(sm
         raise TargetError("expected a CUDA device, found one that is busy", "--backend ort")
 
     monkeypatch.setattr("edgekit.runtime.opening.read_manifest", lambda path: manifest)
-    monkeypatch.setattr("edgekit.runtime.opening._verified", lambda path, manifest, choice: verified)
+    monkeypatch.setattr("edgekit.runtime.opening._verified", lambda path, manifest, choice, trust: verified)
     monkeypatch.setattr("edgekit.device.find_gpus", lambda: gpu)
     monkeypatch.setattr("edgekit.runtime.choice._installed", lambda module: True)
     monkeypatch.setattr("edgekit.runtime.trt.TensorRTBackend", refuses)

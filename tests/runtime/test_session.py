@@ -241,3 +241,75 @@ def test_an_output_of_unknown_shape_is_allocated_by_onnxruntime(small_bundle, sm
 def test_the_manifest_opens_at_opt(small_bundle):
     manifest = Manifest.parse((small_bundle / "manifest.json").read_bytes())
     assert manifest.ranges == {"batch": (1, 1, 8)}
+
+
+@pytest.fixture
+def signed(small_bundle, tmp_path) -> tuple[Path, Path]:
+    """The small classifier with a signature, and the public key to it."""
+    pytest.importorskip("cryptography", reason="signatures need the extra sign")
+    from edgekit.bundle import make_keys, sign
+
+    shutil.copytree(small_bundle, tmp_path / "signed")
+    make_keys(tmp_path / "key")
+    sign(tmp_path / "signed", tmp_path / "key")
+    return tmp_path / "signed", tmp_path / "key.pub"
+
+
+def test_a_trusted_bundle_opens_and_names_its_signer(signed, small_bundle, small_onnx):
+    from edgekit.bundle import key_id
+    from edgekit.bundle.keys import read_public
+
+    bundle, key = signed
+    signer, image = key_id(read_public(key)), pictures(1)
+    for asked, said in (
+        ({"trusted_keys": key}, "trusted"),
+        ({"trusted_keys": [str(key.parent)], "require_signature": True}, "trusted"),
+        ({"require_signature": True}, "valid, no trusted keys given"),
+        ({}, "valid, no trusted keys given"),
+    ):
+        with Session.open(bundle, **asked) as session:
+            assert session.signed == f"signed by {signer}, {said}"
+            np.testing.assert_allclose(
+                session.run({"image": image})["logits"], expected_logits(small_onnx, image), rtol=1e-5
+            )
+    with Session.open(small_bundle) as session:
+        assert session.signed == "not signed"
+
+
+def test_trust_comes_before_every_choice(signed, small_bundle):
+    """An unsigned bundle is refused as that, not for the engine that it does not have."""
+    for backend in ("auto", "ort", "trt", "rtx"):
+        with pytest.raises(IntegrityError, match="expected a signed bundle"):
+            Session.open(small_bundle, backend, trusted_keys=signed[1])
+        with pytest.raises(IntegrityError, match="expected a signed bundle"):
+            Session.open(small_bundle, backend, require_signature=True)
+
+
+def test_who_takes_over_is_trusted_too(signed, monkeypatch):
+    """The bundle is read again then; the signature may be gone, and the key file too, which was read once."""
+    from edgekit.bundle import EngineEntry
+    from edgekit.runtime import opening
+    from edgekit.runtime.choice import Choice
+
+    bundle, key = signed
+    engine = EngineEntry("model.onnx", "tensorrt_rtx", "1", ("8.6",))
+    monkeypatch.setattr(opening, "choose", lambda *_: (Choice("rtx", engine, "a test"),))
+    monkeypatch.setattr(opening, "load", lambda verified, choice: choice.backend)
+    opened = opening.open_bundle(bundle, "auto", "ort", key)
+    key.unlink()
+    assert opened.fallback() == "ort"
+    (bundle / "signatures.json").unlink()
+    with pytest.raises(IntegrityError, match="expected a signed bundle"):
+        opened.fallback()
+    assert opening.open_bundle(bundle, "auto", "ort").fallback() == "ort"
+
+
+def test_a_session_that_cannot_be_made_gives_its_backend_back(small_bundle, monkeypatch):
+    from edgekit.runtime.ort import OrtBackend
+
+    closed = []
+    monkeypatch.setattr(OrtBackend, "close", lambda self: closed.append(self))
+    monkeypatch.setattr("edgekit.runtime.session.Sizes", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Session.open(small_bundle)
+    assert len(closed) == 1

@@ -1,0 +1,167 @@
+"""Keys that sign bundles, and keys that are trusted: ed25519, in PEM files that openssl writes and reads too."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from edgekit.errors import EdgekitError, OutputError, TargetError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+INSTALL = "pip install 'edgekit[sign]'"
+_PUBLIC = ".pub"
+# A PEM of ed25519 has 120 bytes; a larger file is not parsed.
+_LARGEST_KEY = 1 << 14
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whose signature a bundle needs: of one of `keys`, raw public keys of 32 bytes; without any, where `required`, of
+    anyone. `Trust()` asks for none."""
+
+    keys: frozenset[bytes] = frozenset()
+    required: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether an unsigned bundle is refused."""
+        return self.required or bool(self.keys)
+
+
+def trust_in(keys: str | Path | Iterable[str | Path] | None, required: bool = False) -> Trust:
+    """Read the trusted public keys: files, or folders of *.pub. None asks for none; `keys` imply a signature.
+
+    Raises EdgekitError for a file that holds no ed25519 public key, and where there is no key at all; TargetError
+    without the package cryptography.
+    """
+    if keys is None:
+        if required:
+            with needed():
+                import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
+        return Trust(required=required)
+    given = [keys] if isinstance(keys, (str, Path)) else list(keys)
+    if not given or "" in given:  # a variable that was not set must trust nobody, and "" would be this folder
+        raise EdgekitError("expected the files of trusted public keys, found an empty list or name", "KEY.pub")
+    files = [file for item in given for file in _public_files(Path(item))]
+    return Trust(frozenset(map(read_public, files)), required=True)
+
+
+def key_id(public: bytes) -> str:
+    """What a key is called: the first 16 hexadecimal digits of the SHA-256 of the raw public key."""
+    return hashlib.sha256(public).hexdigest()[:16]
+
+
+def make_keys(path: Path) -> str:
+    """Write a new private key, for its owner alone to read, to `path`, its public key to `path`.pub; return the id.
+
+    Neither may exist: a lost private key cannot be made again. There is no passphrase. Raises OutputError.
+    """
+    with needed():
+        from cryptography.hazmat.primitives import serialization as form
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    if path.suffix == _PUBLIC:
+        raise OutputError(f"expected a name for the private key, found {path}: .pub is the public one", "another KEY")
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+    public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+    with _new(path, private, 0o600), _new(Path(f"{path}{_PUBLIC}"), public, 0o644):
+        return key_id(key.public_key().public_bytes_raw())
+
+
+def read_private(path: Path) -> Ed25519PrivateKey:
+    """The private key of a PEM file (PKCS8, no passphrase); EdgekitError for anything else."""
+    with needed():
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    data = _pem(path, "private")
+    if b"PUBLIC KEY" in data:
+        _refuse(path, "private", "a public key: the private one has no .pub")
+    try:
+        key = load_pem_private_key(data, None)
+    except TypeError:
+        _refuse(path, "private", "one with a passphrase, which edgekit does not ask for")
+    except (ValueError, UnsupportedAlgorithm):
+        _refuse(path, "private", "none")
+    return key if isinstance(key, Ed25519PrivateKey) else _refuse(path, "private", _kind(key))
+
+
+def read_public(path: Path) -> bytes:
+    """The 32 bytes of the public key in a PEM file (SubjectPublicKeyInfo); EdgekitError for anything else."""
+    with needed():
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    data = _pem(path, "public")
+    if b"PRIVATE KEY" in data:
+        _refuse(path, "public", "a private key, which stays with the one who signs: KEY.pub is for all others")
+    try:
+        key = load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm):
+        _refuse(path, "public", "none")
+    return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else _refuse(path, "public", _kind(key))
+
+
+@contextlib.contextmanager
+def needed() -> Iterator[None]:
+    """Around imports of the package cryptography: TargetError, which names the extra, where it is not there."""
+    try:
+        yield
+    except ImportError as error:
+        raise TargetError("expected the package cryptography for signatures, found none", INSTALL) from error
+
+
+def _public_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.glob(f"*{_PUBLIC}"))
+    if not found:
+        raise EdgekitError(f"expected public keys, *{_PUBLIC}, in {path}, found none", "edgekit bundle keygen KEY")
+    return found
+
+
+def _pem(path: Path, kind: str) -> bytes:
+    if not path.is_file():
+        _refuse(path, kind, "no such file")
+    with path.open("rb") as file:
+        data = file.read(_LARGEST_KEY + 1)
+    if len(data) > _LARGEST_KEY:
+        _refuse(path, kind, f"more than {_LARGEST_KEY} bytes")
+    if data.count(b"-----BEGIN ") > 1:
+        # Only the first would be read.
+        _refuse(path, kind, "several keys: one a file")
+    return data
+
+
+def _kind(key: object) -> str:
+    return f"a key of another kind, {type(key).__name__.lstrip('_')}"
+
+
+def _refuse(path: Path, kind: str, found: str) -> NoReturn:
+    raise EdgekitError(f"expected an ed25519 {kind} key as PEM in {path}, found {found}", "edgekit bundle keygen KEY")
+
+
+@contextlib.contextmanager
+def _new(path: Path, data: bytes, mode: int) -> Iterator[None]:
+    """Write a file that must not be there yet, also not as a link; take it away again where what follows fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except OSError as error:
+        if isinstance(error, FileExistsError) and os.path.lexists(path):
+            raise OutputError(f"expected no file at {path}, found one, which stays as it is", "another KEY") from error
+        raise OutputError(f"expected to be able to write {path}, found: {error.strerror}", "another KEY") from error
+    try:
+        with os.fdopen(file, "wb") as stream:
+            stream.write(data)
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

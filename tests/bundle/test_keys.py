@@ -1,0 +1,227 @@
+"""Keys are PEM files that openssl understands; what is no such key is refused in one line."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("cryptography", reason="signatures need the extra sign")
+
+from edgekit.bundle import Trust, key_id, make_keys, trust_in
+from edgekit.bundle.keys import read_private, read_public
+from edgekit.errors import EdgekitError, OutputError, TargetError
+from tests.bundle.signing import PKCS8, SPKI, openssl
+
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is the oracle")
+
+# RFC 8032, 7.1, TEST 1 and 2: seed, public key, message, signature.
+RFC = [
+    (
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe246"
+        "55141438e7a100b",
+    ),
+    (
+        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb"
+        "00d291612bb0c00",
+    ),
+]
+
+
+def pem(path: Path, kind: str, der: bytes) -> Path:
+    text = base64.b64encode(der).decode()
+    path.write_text(f"-----BEGIN {kind} KEY-----\n{text}\n-----END {kind} KEY-----\n")
+    return path
+
+
+@pytest.mark.parametrize(("seed", "public", "message", "signature"), RFC)
+def test_the_vectors_of_the_rfc(tmp_path, seed, public, message, signature):
+    private = read_private(pem(tmp_path / "k", "PRIVATE", PKCS8 + bytes.fromhex(seed)))
+    assert private.sign(bytes.fromhex(message)).hex() == signature
+    assert read_public(pem(tmp_path / "k.pub", "PUBLIC", SPKI + bytes.fromhex(public))).hex() == public
+    assert private.public_key().public_bytes_raw().hex() == public
+
+
+def test_the_id_is_of_the_raw_key():
+    raw = bytes.fromhex(RFC[0][1])
+    assert key_id(raw) == hashlib.sha256(raw).hexdigest()[:16]
+
+
+@needs_openssl
+def test_openssl_reads_our_keys_and_we_read_its(keys, tmp_path):
+    public = openssl("pkey", "-in", keys / "maker", "-pubout", "-outform", "DER")
+    assert public == SPKI + read_public(keys / "maker.pub")
+    openssl("genpkey", "-algorithm", "ed25519", "-out", tmp_path / "its")
+    openssl("pkey", "-in", tmp_path / "its", "-pubout", "-out", tmp_path / "its.pub")
+    assert read_private(tmp_path / "its").public_key().public_bytes_raw() == read_public(tmp_path / "its.pub")
+
+
+def test_a_private_key_is_for_its_owner_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        made = make_keys(tmp_path / "new" / "k")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / "new" / name).stat().st_mode) for name in ("k", "k.pub")]
+    assert modes == [0o600, 0o644]
+    assert made == key_id(read_public(tmp_path / "new" / "k.pub"))
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["k", "k.pub"]
+
+
+def test_two_keys_are_two_keys(keys):
+    assert read_public(keys / "maker.pub") != read_public(keys / "other.pub")
+
+
+@pytest.mark.parametrize("name", ["k", "k.pub"])
+@pytest.mark.parametrize("kind", ["file", "link to nothing", "folder"])
+def test_no_key_is_ever_written_over(tmp_path, name, kind):
+    path = tmp_path / name
+    {
+        "file": lambda: path.write_text("precious"),
+        "link to nothing": lambda: path.symlink_to(tmp_path / "nothing"),
+        "folder": path.mkdir,
+    }[kind]()
+    with pytest.raises(OutputError, match=f"expected no file at .*/{name}, found one, which stays"):
+        make_keys(tmp_path / "k")
+    assert [found.name for found in tmp_path.iterdir()] == [name]
+    assert kind != "file" or path.read_text() == "precious"
+
+
+def test_names_that_no_private_key_may_have(tmp_path):
+    with pytest.raises(OutputError, match=r"\.pub is the public one"):
+        make_keys(tmp_path / "k.pub")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="expected to be able to write"):
+        make_keys(tmp_path / "file" / "k")
+    assert [found.name for found in tmp_path.iterdir()] == ["file"]
+
+
+def made_by_cryptography(kind: str) -> tuple[bytes, bytes]:
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
+
+    key = {
+        "EC": lambda: ec.generate_private_key(ec.SECP256R1()),
+        "RSA": lambda: rsa.generate_private_key(65537, 2048),
+        "Ed448": ed448.Ed448PrivateKey.generate,
+    }[kind]()
+    private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+    return private, key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.mark.parametrize("kind", ["EC", "RSA", "Ed448"])
+def test_keys_of_another_kind(tmp_path, kind):
+    private, public = made_by_cryptography(kind)
+    (tmp_path / "k").write_bytes(private)
+    (tmp_path / "k.pub").write_bytes(public)
+    for read, name in ((read_private, "k"), (read_public, "k.pub")):
+        with pytest.raises(EdgekitError, match=f"/{name}, found a key of another kind, {kind}"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("read", [read_private, read_public])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "found none"),
+        (b"\xff\x00" * 100, "found none"),
+        (b"-----BEGIN PRIVATE-----\n", "found none"),
+        (b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA== me@here\n", "found none"),
+        (b" " * (1 << 14) + b" ", "found more than 16384 bytes"),
+        (b"-----BEGIN PUBLIC X-----\n" * 2, "found several keys"),
+    ],
+)
+def test_what_is_no_key(tmp_path, read, content, says):
+    (tmp_path / "k").write_bytes(content)
+    with pytest.raises(EdgekitError, match=says) as error:
+        read(tmp_path / "k")
+    assert error.value.exit_code == 1
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("read", [read_private, read_public])
+def test_what_is_no_file(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("nowhere", "pipe", "."):
+        with pytest.raises(EdgekitError, match="found no such file"):
+            read(tmp_path / name)
+
+
+def test_the_wrong_one_of_the_two(keys):
+    with pytest.raises(EdgekitError, match="found a public key: the private one has no"):
+        read_private(keys / "maker.pub")
+    with pytest.raises(EdgekitError, match="found a private key, which stays with the one who signs"):
+        trust_in(keys / "maker")
+
+
+@needs_openssl
+def test_a_passphrase_is_not_asked_for(keys, tmp_path):
+    out = tmp_path / "locked"
+    openssl("pkcs8", "-topk8", "-in", keys / "maker", "-out", out, "-passout", "pass:secret")
+    with pytest.raises(EdgekitError, match="found one with a passphrase"):
+        read_private(out)
+
+
+def test_trust_in_files_and_folders(keys):
+    maker, other = (read_public(keys / f"{name}.pub") for name in ("maker", "other"))
+    assert trust_in(keys) == Trust(frozenset({maker, other}), required=True)  # private keys beside do no harm
+    assert trust_in(str(keys / "maker.pub")) == Trust(frozenset({maker}), required=True)
+    assert trust_in([keys / "maker.pub", str(keys / "other.pub")]).keys == {maker, other}
+    assert trust_in(iter([keys / "maker.pub"])).keys == {maker}
+    assert not trust_in(None).asks
+    assert trust_in(None, required=True).asks
+    assert Trust(frozenset({maker})).asks
+
+
+@pytest.mark.parametrize("nobody", [[], (), "", [""]])
+def test_trusting_nobody_is_not_trusting_everyone(nobody, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EdgekitError, match="found an empty list or name"):
+        trust_in(nobody)
+
+
+def test_one_name_of_several_that_is_empty(keys):
+    with pytest.raises(EdgekitError, match="found an empty list or name"):
+        trust_in([keys / "maker.pub", ""])
+
+
+def test_a_folder_without_keys_or_with_a_bad_one(keys, tmp_path):
+    shutil.copy(keys / "maker", tmp_path / "maker")
+    with pytest.raises(EdgekitError, match=r"expected public keys, \*\.pub, in .*, found none"):
+        trust_in(tmp_path)
+    shutil.copy(keys / "maker.pub", tmp_path / "a.pub")
+    (tmp_path / "b.pub").write_text("no key")
+    with pytest.raises(EdgekitError, match=r"b\.pub, found none"):
+        trust_in(tmp_path)
+
+
+def test_without_the_package(keys, tmp_path):
+    code = "import sys; sys.modules['cryptography'] = None; from pathlib import Path; from edgekit.bundle import *\n"
+    code += "from edgekit.errors import TargetError\n"
+    for call in (
+        f"trust_in({str(keys)!r})",
+        "trust_in(None, True)",
+        "make_keys(Path('k'))",
+        "sign(Path('b'), Path('k'))",
+    ):
+        code += f"try: {call}\nexcept TargetError as error: print(error)\n"
+    code += "assert not trust_in(None).asks\n"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    line = "expected the package cryptography for signatures, found none; next: pip install 'edgekit[sign]'"
+    assert done.stdout.splitlines() == [line] * 4, done.stderr
+    assert TargetError.exit_code == 6
+    assert list(tmp_path.iterdir()) == []

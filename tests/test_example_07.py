@@ -1,0 +1,95 @@
+"""The commands of examples/07_your_model, as a reader types them: real photographs, trained, in INT8, signed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekit.recipe import load_recipe
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples/07_your_model"
+BIN = Path(sys.executable).parent
+for package in ("torch", "skimage", "cryptography"):
+    pytest.importorskip(package, reason="the example trains on photographs and signs")
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", (EXAMPLE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    command = re.sub(r"^edgekit ", "python -m edgekit ", command)
+    return subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.slow  # trains, exports and quantizes for real
+def test_every_command(tmp_path):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    printed = []
+    for command in commands():
+        done = run(command, tmp_path)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        printed.append(done.stdout)
+    photos, trained, deployed, _, _, verified, ran, named = printed
+    assert "train: 480 squares" in photos
+    assert "held_out: 288 squares" in photos
+    right, count = map(int, re.search(r"(\d+) of (\d+) held-out squares right", trained).groups())
+    assert count == 288
+    assert right >= 0.95 * count
+    # The recipe makes of a picture what train.py makes of it: the two tools count the same squares.
+    assert f"the reference {right / count:.1%}" in deployed
+    assert "4 layers in INT8, calibrated on 480 pictures" in deployed
+    assert "top1>=0.9: PASS" in deployed
+    assert re.search(r"signed by [0-9a-f]{16}, trusted\n", verified)
+    assert sum("grass" in line for line in ran.splitlines()) >= 90  # of 96
+    assert re.fullmatch(r"signed by [0-9a-f]{16}, trusted\ngravel \(\d+%\)\n", named)
+
+    command = next(line for line in commands() if "main.py" in line)
+    model = tmp_path / "out/ground/bundle/model.onnx"
+    good = model.read_bytes()
+    model.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    refused = run(command, tmp_path)
+    assert refused.returncode == 1
+    assert "IntegrityError: expected SHA-256" in refused.stderr
+    model.write_bytes(good)
+    assert run(next(line for line in commands() if "keygen" in line), tmp_path).returncode == 1, "never written over"
+    assert run(command, tmp_path).returncode == 0
+    (model.parent / "signatures.json").unlink()
+    refused = run(command, tmp_path)
+    assert "IntegrityError: expected a signed bundle, found no signature" in refused.stderr
+
+
+@pytest.mark.slow  # loads torch
+def test_the_squares_share_no_pixel(tmp_path):
+    """Put back where they were cut from, they fill each photograph once."""
+    import skimage.data
+    from PIL import Image
+
+    assert run(f"python {EXAMPLE}/photos.py photos", tmp_path).returncode == 0
+    for name in ("brick", "grass", "gravel"):
+        times, together = np.zeros((512, 512), int), np.zeros((512, 512), np.uint8)
+        for part, rows in (("train", range(320)), ("held_out", range(320, 512))):
+            for file in (tmp_path / "photos" / part / name).iterdir():
+                top, left = map(int, file.stem.split("_"))
+                assert top in rows
+                assert top + 31 in rows
+                times[top : top + 32, left : left + 32] += 1
+                together[top : top + 32, left : left + 32] = np.asarray(Image.open(file))
+        assert (times == 1).all()
+        np.testing.assert_array_equal(together, getattr(skimage.data, name)())
+
+
+def test_training_and_recipe_scale_grey_values_alike():
+    recipe = load_recipe(str(EXAMPLE / "recipe.toml")).preprocess
+    source = (EXAMPLE / "train.py").read_text()
+    mean, std = map(float, re.search(r"^MEAN, STD = ([\d.]+), ([\d.]+)", source, re.MULTILINE).groups())
+    assert (recipe.mean, recipe.std) == ((mean,), (std,))
