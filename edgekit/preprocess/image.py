@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edgekit.errors import DataError, ShapeError
 from edgekit.preprocess import Inputs, Sizes
 from edgekit.preprocess.checks import batch_position, check_array
+from edgekit.preprocess.placement import cuts
 from edgekit.specs import ImagePreprocess, described
 
 Floats = NDArray[np.float32]
@@ -120,13 +121,11 @@ def _column(values: tuple[float, ...]) -> Floats:
 
 def _plan(spec: ImagePreprocess, height: int, width: int) -> tuple[_Taps, _Taps]:
     """The taps of the rows and of the columns that the centre crop keeps, in pixels of the source."""
-    shorter = min(height, width)
-    sizes = (spec.resize * size // shorter for size in (height, width))
-    first, second = (
-        _taps(source, size, round((size - spec.crop) / 2), spec.crop, spec.interpolation)
-        for source, size in zip((height, width), sizes, strict=True)
+    rows, columns = (
+        _taps(source, cut.resized, cut.start, spec.crop, spec.interpolation)
+        for source, cut in zip((height, width), cuts(spec, height, width), strict=True)
     )
-    return first, second
+    return rows, columns
 
 
 @lru_cache(maxsize=32)
