@@ -3,6 +3,7 @@
 # make check  the same without the slow tests, for every few minutes of work
 # make plugins  build the CUDA library with nvcc and the emulator with g++; no GPU is needed
 # make bench  ratios against peers, measured side by side on this machine
+# make soak   ten minutes of a camera loop in which something goes wrong every second; SECONDS=60 for a short one
 # make bench-quantize  our INT8 and INT4 against other tools', on real data; installs those beside, once
 PYTHON ?= python3
 VENV := .venv
@@ -11,10 +12,10 @@ INSTALLED := $(VENV)/.installed
 PHOTOS := out/photos
 CROPS := out/crops
 DIGITS := out/digits
-GRU := examples/02_digits/digits.py
+GRU := examples/08_digits/digits.py
 JUDGED = $(BIN)/edgekit validate $(DIGITS)/demo/bundle --data $(DIGITS)/held_out.npz
 
-.PHONY: demo demo-photo demo-digits test check plugins bench bench-quantize install clean
+.PHONY: demo demo-photo demo-digits test check plugins bench bench-quantize soak install clean
 
 install: $(INSTALLED)
 
@@ -41,8 +42,8 @@ demo-photo: $(INSTALLED)
 
 demo-digits: $(INSTALLED)
 	@echo "== a GRU, trained now, that reads handwritten digits row by row; its weights in INT8"
-	$(BIN)/python examples/02_digits/digits.py $(DIGITS)
-	$(BIN)/edgekit deploy $(GRU):make_model $(DIGITS)/demo --target rtx --recipe examples/02_digits/recipe.toml \
+	$(BIN)/python examples/08_digits/digits.py $(DIGITS)
+	$(BIN)/edgekit deploy $(GRU):make_model $(DIGITS)/demo --target rtx --recipe examples/08_digits/recipe.toml \
 	  --calibrate-on $(DIGITS)/calibration.npz --data $(DIGITS)/held_out.npz --labels $(DIGITS)/labels.npy
 	$(BIN)/edgekit run $(DIGITS)/demo/bundle --source $(DIGITS)/five.npz
 	@echo "== a verdict can fail: the wrong network as reference (3), an impossible budget (4), too short a run (5)"
@@ -71,6 +72,10 @@ plugins: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench
+
+SECONDS := 600
+soak: $(INSTALLED)
+	$(BIN)/python -m tests.bench.soak $(SECONDS)
 
 bench-quantize: $(INSTALLED)
 	$(BIN)/python -m tests.bench.quantize $(ARGUMENTS)

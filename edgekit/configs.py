@@ -138,9 +138,26 @@ class DeployConfig(Config):
 class RunConfig(Config):
     """A bundle on real input."""
 
-    source: str = knob("", "A picture, a folder of pictures or arrays, or an .npz of inputs.", metavar="SOURCE")
+    source: str = knob(
+        "",
+        "A picture, a folder of pictures or arrays, an .npz of inputs, a .wav or a .txt of lines; a video, camera:0, "
+        "rtsp://…, 'gst:…' or microphone:, which become a loop.",
+        metavar="SOURCE",
+    )
     backend: str = knob("auto", "Who computes; auto picks and says why.", choices=BACKENDS)
-    top: int = knob(1, "How many labels to show for a picture.", least=1)
+    top: int = knob(1, "How many labels of a classifier to show.", least=1)
+    show: str = knob("text", "web serves a live page of the loop on 127.0.0.1.", choices=("text", "web"))
+    port: int = knob(8080, "Port of the live page; 0 takes any that is free.", least=0)
+    live: bool = knob(
+        False, "Play a recording or a folder of pictures at its own pace and answer the newest frame, as of a camera."
+    )
+    repeat: bool = knob(False, "Begin a recording again at its end.")
+    frames: int | None = knob(None, "End a loop after so many answers.", least=1)
+    seconds: float | None = knob(None, "End a loop after so many seconds.", least=0.001)
+    deadline_ms: float | None = knob(
+        None, "Count answers that are older than this, from their capture on.", least=0.001
+    )
+    answers: Path | None = knob(None, "Write each answer of a loop as a line of JSON.", metavar="FILE")
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,11 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +94,7 @@ def test_the_photo_examples_own_commands(tmp_path):
 
 def test_the_digits_examples_own_commands(tmp_path):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    printed = [run(command, tmp_path) for command in commands("examples/02_digits/README.md")]
+    printed = [run(command, tmp_path) for command in commands("examples/08_digits/README.md")]
     named = printed[0].rsplit(" are ", 1)[1].strip()
     assert ", ".join(line.split(" ")[0] for line in printed[-1].splitlines()) == named
     assert "top1_drop<=0.01: PASS" in printed[1]
@@ -120,3 +123,92 @@ def test_the_calibration_pages_function(tmp_path):
     table = json.loads((tmp_path / "q.onnx.scales.json").read_text())
     assert table["samples"] == 100
     assert 0.99 < table["tensors"]["scan"]["largest"] <= 1
+
+
+def test_the_camera_examples_own_commands(tmp_path):
+    pytest.importorskip("av", reason="writes and reads a clip")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "out").mkdir()
+    printed = [run(command, tmp_path) for command in commands("examples/02_camera/README.md")]
+    _, _, seen, shown = printed
+    names = re.findall(r"^(.+) \(\d+%\), \d+ ms after the camera saw it$", seen, re.MULTILINE)
+    assert [name for name in names if name in ("espresso", "tripod")] == ["espresso", "tripod"], (
+        "cats are told in between"
+    )
+    captured, processed, dropped = account(seen)
+    assert captured == 270 == processed + dropped
+    assert re.match(r"page at http://127\.0\.0\.1:8080/", seen)
+    assert "ended: seconds" in shown
+    assert account(shown)[0] == sum(account(shown)[1:])
+
+
+def account(printed: str) -> tuple[int, ...]:
+    """Captured, processed and dropped."""
+    return tuple(map(int, re.search(r"(\d+) captured = (\d+) processed \+ (\d+) dropped", printed).groups()))
+
+
+def test_the_voice_examples_own_commands(tmp_path):
+    """A person marked who speaks when: nobody until 6.69 s, then one of the two nearly all the time."""
+    from tests.export.real.recording import folder, turns
+
+    folder("silero_vad")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    *_, said = [run(command, tmp_path) for command in commands("examples/03_voice/README.md")]
+    spoken = [tuple(map(float, turn)) for turn in re.findall(r"speech from +([\d.]+) s to +([\d.]+) s", said)]
+    ticks = np.arange(0, 30, 0.01)
+    ours, theirs = (
+        np.any([(first <= ticks) & (ticks < last) for first, last in marks], axis=0)
+        for marks in (spoken, [turn[1:] for turn in turns()])
+    )
+    assert np.mean(ours == theirs) > 0.9
+    assert not ours[ticks < 6.5].any()
+    assert re.search(r"938 chunks of 32 ms, .* 0 gaps; ended: sources ended", said)
+
+
+def test_the_robot_examples_own_commands(tmp_path):
+    """Both loops tell the drive at their rates; a killed process comes back, the other goes on; Ctrl-C ends all."""
+    from tests.export.real.recording import folder
+
+    folder("silero_vad")
+    pytest.importorskip("av", reason="writes and reads a clip")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "out").mkdir()
+    *before, last = commands("examples/04_robot_loop/README.md")
+    for command in before:
+        run(command, tmp_path)
+    heard: list[dict] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as drive:
+        drive.bind(("127.0.0.1", 9870))
+        drive.settimeout(60)
+        words = last.split()[last.split().index("python") + 1 :]
+        robot = subprocess.Popen([sys.executable, *words], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        try:
+            hear_until(drive, heard, lambda: {item["from"] for item in heard} == {"see", "hear"} and len(heard) > 60)
+            state = json.loads((tmp_path / "state.json").read_text())["tasks"]
+            pids = {name: task["pid"] for name, task in state.items()}
+            os.kill(pids["see"], signal.SIGKILL)
+            first = len(heard)
+            hear_until(drive, heard, lambda: "see" in [item["from"] for item in heard[first + 5 :]])
+            state = json.loads((tmp_path / "state.json").read_text())["tasks"]
+        finally:
+            robot.send_signal(signal.SIGINT)
+        printed, _ = robot.communicate(timeout=60)
+    assert robot.returncode == 0, printed
+    assert state["hear"]["pid"] == pids["hear"], "the other goes on"
+    assert state["see"]["pid"] not in (None, pids["see"])
+    assert (state["see"]["restarts"], state["hear"]["restarts"]) == (1, 0)
+    for name in ("see", "hear"):
+        counts = re.search(rf"^{name} ended \d restarts (\{{.*\}})", printed, re.MULTILINE).group(1)
+        counts = json.loads(counts.replace("'", '"'))
+        assert counts["captured"] == counts["processed"] + counts["dropped"]
+    in_time = [item for item in heard if not item["late"]]
+    assert {item["speed"] for item in in_time if item["from"] == "see"} <= {1.0, 0.6, 0.4}
+    assert 1.0 in {item["speed"] for item in in_time if item["from"] == "see"}, "it begins on brick"
+    assert all(item["speed"] == 0 for item in heard if item["late"])
+
+
+def hear_until(drive, heard, enough):
+    end_s = time.monotonic() + 120
+    while not enough():
+        assert time.monotonic() < end_s, heard[-5:]
+        heard.append(json.loads(drive.recv(4096)))

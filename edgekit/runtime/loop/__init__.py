@@ -1,5 +1,6 @@
 """A camera or robot loop: the newest frame is answered, and every frame is accounted for."""
 
+from edgekit.runtime.loop.answers import AnswersFile
 from edgekit.runtime.loop.events import Event
 from edgekit.runtime.loop.golden import Golden
 from edgekit.runtime.loop.policy import Policy
@@ -9,4 +10,16 @@ from edgekit.runtime.loop.slots import Fifo, Latest
 from edgekit.runtime.loop.stream_loop import StreamLoop
 from edgekit.runtime.loop.swap import Swap
 
-__all__ = ["Event", "Fifo", "Golden", "Latest", "LoopReport", "Policy", "Processed", "StreamLoop", "Swap", "realtime"]
+__all__ = [
+    "AnswersFile",
+    "Event",
+    "Fifo",
+    "Golden",
+    "Latest",
+    "LoopReport",
+    "Policy",
+    "Processed",
+    "StreamLoop",
+    "Swap",
+    "realtime",
+]

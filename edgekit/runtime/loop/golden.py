@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from edgekit.runtime.session import Session
 
 
+_INPUTS, _OUTPUTS = "inputs/", "outputs/"  # before the names in a file
+_NEXT = "Golden.of(session, inputs).save(path)"
+
+
 @dataclass(frozen=True)
 class Golden:
     """Arrays by the names of inputs and outputs; each output has to come within `sqnr_db` of its own.
@@ -34,32 +38,31 @@ class Golden:
         return cls(dict(inputs), session.run(inputs), sqnr_db)
 
     @classmethod
-    def load(cls, path: Path, session: Session, sqnr_db: float = 20.0) -> Golden:
-        """Read what `save` wrote; `session` says what is an input. Raises DataError for another file."""
+    def load(cls, path: Path, sqnr_db: float = 20.0) -> Golden:
+        """Read what `save` wrote. Raises DataError for another file."""
         from edgekit.data.arrays import read_npz
 
         try:
             with path.open("rb") as file:
                 arrays = read_npz(file)
         except Exception as error:  # whatever a damaged archive makes NumPy raise
-            raise DataError(
-                f"expected arrays at {path}, found: {first_line(error)}", "Golden.of(…).save(path)"
-            ) from error
+            raise DataError(f"expected arrays at {path}, found: {first_line(error)}", _NEXT) from error
         inputs, outputs = (
-            {name: array for name, array in arrays.items() if name in known}
-            for known in (session.inputs, session.outputs)
+            {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
+            for part in (_INPUTS, _OUTPUTS)
         )
-        if inputs.keys() != session.inputs.keys() or not outputs:
-            wanted = ", ".join(session.inputs)
-            raise DataError(f"{path}: expected arrays of {wanted} and of outputs, found {', '.join(arrays) or 'none'}")
+        if not inputs or not outputs:
+            found = ", ".join(arrays) or "none"
+            raise DataError(f"{path}: expected arrays of {_INPUTS}… and of {_OUTPUTS}…, found {found}", _NEXT)
         return cls(inputs, outputs, sqnr_db)
 
     def save(self, path: Path) -> None:
         """Write inputs and outputs into one .npz, whole or not at all."""
         from edgekit.data.arrays import write_npz
 
+        inputs = {_INPUTS + name: array for name, array in self.inputs.items()}
         with written_aside(path) as partial:
-            write_npz(partial, {**self.inputs, **self.outputs})
+            write_npz(partial, {**inputs, **{_OUTPUTS + name: array for name, array in self.outputs.items()}})
 
     def __call__(self, session: Session) -> None:
         """Run it once. Raises SessionError where an output is not what it should be."""

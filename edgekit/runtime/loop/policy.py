@@ -23,6 +23,7 @@ class Policy:
     on_bad            NaN, infinity, a failed inference: "hold" the last good answer, "pass" on what there is; "stop"
                       holds up to `bad_limit`
     bad_limit         after so many bad answers in a row the loop is degraded, or stops
+    top               how many labels of a classifier an answer has
     reset_on_gap      a network with states begins anew where a frame is missing; "fifo" loses fewer
     sink_error_limit  after so many errors of sinks in a row the loop stops
     """
@@ -34,6 +35,7 @@ class Policy:
     wait_ms: float = 5.0
     on_bad: str = "hold"
     bad_limit: int = 10
+    top: int = 1
     reset_on_gap: bool = True
     sink_error_limit: int = 10
 
@@ -42,7 +44,7 @@ class Policy:
             if getattr(self, field) not in known:
                 value = str(getattr(self, field))
                 raise UsageError(f"{field}: expected {', '.join(known)}, found {value!r}; {nearest(value, known)}")
-        for field in ("capacity", "bad_limit", "sink_error_limit"):
+        for field in ("capacity", "bad_limit", "sink_error_limit", "top"):
             if getattr(self, field) < 1:
                 raise UsageError(f"{field}: expected at least 1, found {getattr(self, field)}")
         for field in ("deadline_ms", "watchdog_ms"):

@@ -34,6 +34,7 @@ class SessionWork:
         self._cameras, self._told = cameras, told
         self._patience_s = None if policy.watchdog_ms is None else policy.watchdog_ms / 1e3
         self._reset_on_gap = policy.reset_on_gap
+        self._top = policy.top
         self._guard = Guard()
         self._windows: Windows | None = None
         self._has_states = False
@@ -170,7 +171,8 @@ class SessionWork:
             if not usable:  # postprocessing refuses all answers for a NaN in one
                 for array in filter(self._is_each, outputs.values()):
                     array[slot] = 0
-        return [answer if usable else None for answer, usable in zip(self.session.postprocess(), good, strict=False)]
+        answers = self.session.postprocess(self._top)
+        return [answer if usable else None for answer, usable in zip(answers, good, strict=False)]
 
     def _is_each(self, array: Array) -> bool:
         """Whether an output has the batch's axis, rather than being everybody's."""

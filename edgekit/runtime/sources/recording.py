@@ -11,6 +11,8 @@ from edgekit.errors import DataError
 from edgekit.runtime.backend import Array
 from edgekit.runtime.sources.frame import Frame
 
+_LATE_NS = 100_000_000
+
 
 class Piece(NamedTuple):
     """A picture or a chunk of sound, in nanoseconds from the beginning; no data where it could not be decoded."""
@@ -33,7 +35,8 @@ class Recording:
     """A Source that plays a tape. With `pace`, a frame is given when it is due and never before.
 
     `captured_ns` is then when it was due, so that it ages while the reader is late; without `pace` it is when it was
-    read. Pieces that cannot be decoded are left out: `skipped` counts them, and so do the frames' numbers. With `loop`
+    read. A tape that takes longer to decode than to play is played slower: it would else be further behind with each
+    frame. Pieces that cannot be decoded are left out: `skipped` counts them, and so do the frames' numbers. With `loop`
     the tape begins again when its last piece has ended; numbers go on. Raises DataError for a tape without one frame.
     """
 
@@ -51,6 +54,7 @@ class Recording:
         began: int | None = None
         while not self._closed.is_set():
             found = False
+            asked = time.perf_counter_ns()
             for piece in self._tape.pieces():
                 if self._closed.is_set():
                     return
@@ -63,10 +67,14 @@ class Recording:
                 captured = time.perf_counter_ns()
                 if self._pace:
                     began = captured if began is None else began
+                    late_ns = captured - (began + begins + piece.due_ns)
+                    if late_ns > _LATE_NS:
+                        began += min(late_ns, captured - asked)
                     captured = began + begins + piece.due_ns
                     if not self._wait_until(captured):
                         return
                 yield Frame(piece.data, captured, number, self.name)
+                asked = time.perf_counter_ns()
             if not found and not self._closed.is_set():
                 raise DataError(f"expected frames in {self.name}, found none that could be decoded")
             if not self._loop:

@@ -24,6 +24,7 @@ class WavFile:
         self._path, self._chunk = path, chunk
         with self._opened() as file:
             self.sample_rate = file.getframerate()
+            self.length = file.getnframes()  # as its header says
         if sample_rate is not None and sample_rate != self.sample_rate:
             raise DataError(f"expected {path} at {sample_rate} Hz, found {self.sample_rate} Hz", "resample it")
         self.rate: float | None = self.sample_rate / chunk
@@ -57,6 +58,16 @@ class WavFile:
         if file.getsampwidth() > 4 or file.getframerate() < 1:
             raise DataError(f"expected PCM of 8 to 32 bits at {self._path}, found {8 * file.getsampwidth()} bits")
         return file
+
+
+def read_wav(path: Path, sample_rate: int | None = None) -> Array:
+    """float32 [S] in -1..1, all of a file at once. Raises DataError as `WavFile` does, and for one without a sample."""
+    tape = WavFile(path, 1 << 16, sample_rate)
+    pieces = [piece.data for piece in tape.pieces() if piece.data is not None]
+    if not tape.length or not pieces:
+        raise DataError(f"expected samples in {path}, found none")
+    whole: Array = np.concatenate(pieces)[: tape.length]
+    return whole
 
 
 def samples(raw: bytes, width: int) -> Array:

@@ -11,7 +11,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from edgekit.bundle import verify  # noqa: E402
-from edgekit.errors import SessionError, UsageError  # noqa: E402
+from edgekit.errors import DataError, SessionError, UsageError  # noqa: E402
 from edgekit.runtime import Session  # noqa: E402
 from edgekit.runtime.choice import Choice  # noqa: E402
 from edgekit.runtime.loop import Golden, Policy, StreamLoop  # noqa: E402
@@ -316,18 +316,19 @@ def test_a_golden_input_is_saved_and_read_again(scene, tmp_path):
     with scene.session(Doubler()) as session:
         wanted = golden(session)
         wanted.save(tmp_path / "golden.npz")
-        read = Golden.load(tmp_path / "golden.npz", session)
-        assert read.inputs.keys() == {"image"}
+        read = Golden.load(tmp_path / "golden.npz", sqnr_db=40)
+        assert (read.inputs.keys(), read.sqnr_db) == ({"image"}, 40)
         np.testing.assert_array_equal(read.outputs["logits"], 2 * IMAGES.reshape(1, -1)[:, :5])
         read(session)
-        for name, text in (("none.npz", "No such file"), ("text.npz", "")):
-            if name == "text.npz":
-                (tmp_path / name).write_text("no archive")
-            with pytest.raises(Exception, match=f"expected arrays at .*{name}, found: .*{text}"):
-                Golden.load(tmp_path / name, session)
-        np.savez(tmp_path / "other.npz", picture=IMAGES)
-        with pytest.raises(Exception, match="expected arrays of image and of outputs, found picture"):
-            Golden.load(tmp_path / "other.npz", session)
+    (tmp_path / "text.npz").write_text("no archive")
+    np.savez(tmp_path / "other.npz", image=IMAGES)
+    for name, said in (
+        ("none.npz", "expected arrays at .*, found: .*No such file"),
+        ("text.npz", "expected arrays at .*, found: "),
+        ("other.npz", "expected arrays of inputs/… and of outputs/…, found image"),
+    ):
+        with pytest.raises(DataError, match=said):
+            Golden.load(tmp_path / name)
 
 
 def test_a_golden_output_of_another_shape_or_name_is_refused(scene):

@@ -57,6 +57,20 @@ def test_a_reader_that_is_late_sees_the_age_of_its_frames():
     assert time.perf_counter_ns() - begun < 5 * MS  # what is due is not waited for
 
 
+def test_a_tape_that_is_slower_to_decode_than_to_play_does_not_fall_behind_further_and_further():
+    class Slow(Played):
+        def pieces(self):
+            for piece in super().pieces():
+                time.sleep(0.03)
+                yield piece
+
+    ages = [
+        time.perf_counter_ns() - frame.captured_ns for frame in Recording("tape", Slow([0, *range(1, 30)])).frames()
+    ]
+    assert max(ages[:5]) > 60 * MS, "what is late at first is seen"
+    assert np.median(ages[15:]) < 150 * MS, "30 frames of 30 ms in 30 ms would be 840 ms behind"
+
+
 def test_without_pace_frames_come_at_once_with_the_time_at_which_they_were_read():
     begun = time.perf_counter_ns()
     captured = [frame.captured_ns for frame in Recording("tape", Played([0, 60_000]), pace=False).frames()]

@@ -37,7 +37,7 @@ def images() -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_model() -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
-    """What `edgekit deploy examples/02_digits/digits.py:make_model` calls: the trained reader and example inputs."""
+    """What `edgekit deploy examples/08_digits/digits.py:make_model` calls: the trained reader and example inputs."""
     return trained(EPOCHS)
 
 

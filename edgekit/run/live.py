@@ -1,0 +1,155 @@
+"""A camera, a video, a microphone: a loop over what comes, with a page to look at and a file of answers."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgekit.configs import RunConfig
+from edgekit.data import PICTURES
+from edgekit.errors import EdgekitError, UsageError
+from edgekit.run.samples import SOUNDS, TEXTS
+from edgekit.runtime import Session
+from edgekit.runtime.loop import Event, LoopReport, Policy, Processed, StreamLoop, realtime
+from edgekit.runtime.loop.answers import AnswersFile, brief
+from edgekit.runtime.sources import Reconnecting, Source, open_source
+from edgekit.specs import AudioPreprocess
+
+_ARRAYS = (".npz", ".npy")
+# A device or a stream, which may be lost, and a clock, which may not.
+_DEVICE = re.compile(r"(camera:|microphone:|gst:|[a-z]+://)|.* ! ")
+_CLOCK = "synthetic:"
+_SAY_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer of a loop in words, with the age of its frame and how many were dropped so far."""
+
+    name: str
+    answer: tuple[str, ...]
+    age_ms: float
+    compute_ms: float
+    held: bool
+    dropped: int
+
+
+Show = Callable[["Answered | str"], None]
+
+
+def is_live(session: Session, config: RunConfig) -> bool:
+    """Whether frames come by themselves, or are to be seen as if they did."""
+    source = config.source
+    if config.show == "web" or config.live or _comes_by_itself(source):
+        return True
+    path = Path(source)
+    if path.suffix.lower() in SOUNDS:
+        return bool(session.carried)
+    return path.is_file() and path.suffix.lower() not in (*_ARRAYS, *PICTURES, *TEXTS)
+
+
+def run_live(session: Session, config: RunConfig, show: Show, name: str) -> LoopReport:
+    """Run the loop until it ends; `show` hears of events as they are, of answers once a second, or of every one.
+
+    `name` is what the page calls it.
+    """
+    session.warmup()
+    policy = _policy(session, config)
+    told = _Told(show, every=policy.buffer == "every", session=session)
+    with contextlib.ExitStack() as stack:
+        source = _source(session, config, policy, told.lost)
+        stack.callback(source.close)
+        sinks: list[Callable[[Processed], object]] = [told]
+        page = None
+        if config.show == "web":
+            from edgekit.runtime.web import LivePage, View
+
+            page = stack.enter_context(LivePage(config.port, View.of(session, policy), name=name))
+            sinks.append(page.sink)
+        if config.answers is not None:
+            sinks.append(stack.enter_context(AnswersFile(config.answers)).write)
+        loop = StreamLoop(source, session, sinks, policy, told.event)
+        told.loop = loop
+        if page is not None:
+            page.watch(loop)
+            show(f"page at {page.url}; Ctrl-C ends it")
+        if threading.current_thread() is threading.main_thread():
+            stack.enter_context(loop.signals())
+        stack.enter_context(realtime())
+        return loop.run(config.frames, config.seconds)
+
+
+def _comes_by_itself(source: str) -> bool:
+    return bool(_DEVICE.match(source)) or source.startswith(_CLOCK)
+
+
+def _policy(session: Session, config: RunConfig) -> Policy:
+    """The newest frame of what is live; of a recording every one, as fast as it goes, unless it is to seem live.
+
+    A network with states needs all that came, so that frames wait for it rather than each other.
+    """
+    common = Policy(deadline_ms=config.deadline_ms, top=config.top)
+    if not (config.live or config.show == "web" or _comes_by_itself(config.source)):
+        return replace(common, buffer="every", capacity=1)
+    return replace(common, buffer="fifo", capacity=64) if session.carried else common
+
+
+def _source(session: Session, config: RunConfig, policy: Policy, lost: Callable[[EdgekitError], None]) -> Source:
+    spec = session.preprocessing
+    rate = spec.rate if isinstance(spec, AudioPreprocess) else None
+
+    def opens() -> Source:
+        pace = policy.buffer != "every"
+        return open_source(config.source, pace=pace, loop=config.repeat, sample_rate=rate)
+
+    if not _DEVICE.match(config.source):
+        return opens()
+    if config.repeat:
+        raise UsageError("expected --repeat for a recording, found it for a device", f"--source {config.source} alone")
+    return Reconnecting(opens, lost)
+
+
+class _Told:
+    """Says what happens: all events, and answers at a pace that a person can read, unless each is wanted."""
+
+    def __init__(self, show: Show, *, every: bool, session: Session) -> None:
+        self.loop: StreamLoop | None = None
+        self._show, self._every, self._session = show, every, session
+        self._next_s = 0.0
+
+    def lost(self, error: EdgekitError) -> None:
+        """A camera went away, and is opened anew."""
+        if self.loop is not None:
+            self.loop.note("lost", error.problem)
+
+    def event(self, event: Event) -> None:
+        """In the thread that saw it."""
+        self._show(" ".join(filter(None, (event.kind, event.source, event.message))))
+
+    def __call__(self, done: Processed) -> None:
+        """A sink."""
+        now_s = time.monotonic()
+        if not self._every and now_s < self._next_s:
+            return
+        self._next_s = now_s + _SAY_EVERY_S
+        dropped = self.loop.snapshot()["dropped"] if self.loop is not None else 0
+        answer = brief(self._session.postprocessing, done.answer)
+        name = str(done.frame.number)
+        self._show(Answered(name, answer, done.age_ms, done.timing.compute_ms, done.held, dropped))
+
+
+def ended(report: dict[str, Any]) -> str:
+    """A loop's report in two lines."""
+    age, rate = report["age_ms"], report["processed"] / max(report["seconds"], 1e-9)
+    return (
+        f"{report['captured']} captured = {report['processed']} processed + {report['dropped']} dropped, "
+        f"{rate:.1f} a second; ended: {report['ended']}\n"
+        f"age p50 {age['p50']:.1f} ms, p99 {age['p99']:.1f} ms, at most {age['max']:.1f} ms; "
+        f"{report['deadline_misses']} deadlines missed, {report['held']} answers held"
+    )

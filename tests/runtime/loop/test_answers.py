@@ -1,0 +1,50 @@
+"""Answers in words and as JSON: labels, boxes, arrays, windows, and what is none."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from edgekit.postprocess.classify import Label
+from edgekit.runtime.loop import Processed
+from edgekit.runtime.loop.answers import AnswersFile, brief
+from edgekit.runtime.runner import Timing
+from edgekit.specs import Classify
+from tests.runtime.loop.cameras import frame
+
+LABEL = Label("cat", 3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "answer", "said"),
+    [
+        (Classify("classify", "y"), [LABEL], ("cat 0.50",)),
+        (None, {"y": np.array([[0.125]]), "z": np.zeros((2, 3), np.float32)}, ("y 0.125", "z float32[2, 3]")),
+        (None, [{"y": np.array([1.0])}, {"y": np.array([2.0])}], ("y 2",)),
+        (None, [], ("no window yet",)),
+        (None, None, ("no answer yet",)),
+        (None, 7, ("7",)),
+    ],
+)
+def test_in_words(spec, answer, said):
+    assert brief(spec, answer) == said
+
+
+def test_as_lines_of_json(tmp_path):
+    answers = [[LABEL], {"y": np.array([1.5, np.nan], np.float32)}, [np.float32(2.5)], None, "é"]
+    with AnswersFile(tmp_path / "a.jsonl") as file:
+        for number, answer in enumerate(answers):
+            file.write(Processed(frame(number), answer, 1.23456, Timing(0, 1), answer is None))
+            assert len((tmp_path / "a.jsonl").read_text().splitlines()) == number + 1, "each as it comes"
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [line["answer"] for line in lines] == [
+        [{"name": "cat", "index": 3, "probability": 0.5}],
+        {"y": [1.5, "nan"]},
+        [2.5],
+        None,
+        "é",
+    ]
+    assert [line["held"] for line in lines] == [False, False, False, True, False]
+    assert (lines[0]["age_ms"], lines[0]["source"], lines[1]["number"]) == (1.235, "front", 1)
