@@ -18,6 +18,7 @@ from edgekit.recipe import load_recipe
 from edgekit.runtime import Session
 from edgekit.specs import Classify, ImagePreprocess
 from tests.export.real.recording import folder
+from tests.reading import program
 from tests.runtime.real.test_voice_activity import silero_bundle
 from tests.runtime.real.test_writing import english_bundle
 
@@ -25,15 +26,8 @@ ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/runtime.md"
 
 
-def program(name: str) -> str:
-    """The block of the page that begins with this name."""
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    (found,) = [block for block in blocks if block.startswith(f"# {name}\n")]
-    return found
-
-
 def printed(name: str, *arguments: object) -> str:
-    command = [sys.executable, "-c", program(name), *map(str, arguments)]
+    command = [sys.executable, "-c", program("docs/runtime.md", name), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout

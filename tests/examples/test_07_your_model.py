@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgekit.recipe import load_recipe
+from tests.reading import ROOT, commands, tried
 
-ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples/07_your_model"
-BIN = Path(sys.executable).parent
+README = "examples/07_your_model/README.md"
 for package in ("torch", "skimage", "cryptography"):
     pytest.importorskip(package, reason="the example trains on photographs and signs")
 
 
-def commands() -> list[str]:
-    blocks = re.findall(r"^```sh\n(.*?)^```", (EXAMPLE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    return [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
-
-
-def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    command = re.sub(r"^edgekit ", "python -m edgekit ", command)
-    return subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
-
-
 @pytest.mark.slow  # trains, exports and quantizes for real
-def test_every_command(tmp_path):
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+def test_every_command(checkout):
     printed = []
-    for command in commands():
-        done = run(command, tmp_path)
+    for command in commands(README):
+        done = tried(command, checkout)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         printed.append(done.stdout)
     photos, trained, deployed, _, _, verified, ran, named = printed
@@ -53,18 +37,20 @@ def test_every_command(tmp_path):
     assert sum("grass" in line for line in ran.splitlines()) >= 90  # of 96
     assert re.fullmatch(r"signed by [0-9a-f]{16}, trusted\ngravel \(\d+%\)\n", named)
 
-    command = next(line for line in commands() if "main.py" in line)
-    model = tmp_path / "out/ground/bundle/model.onnx"
+    command = next(line for line in commands(README) if "main.py" in line)
+    model = checkout / "out/ground/bundle/model.onnx"
     good = model.read_bytes()
     model.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    refused = run(command, tmp_path)
+    refused = tried(command, checkout)
     assert refused.returncode == 1
     assert "IntegrityError: expected SHA-256" in refused.stderr
     model.write_bytes(good)
-    assert run(next(line for line in commands() if "keygen" in line), tmp_path).returncode == 1, "never written over"
-    assert run(command, tmp_path).returncode == 0
+    assert tried(next(line for line in commands(README) if "keygen" in line), checkout).returncode == 1, (
+        "never written over"
+    )
+    assert tried(command, checkout).returncode == 0
     (model.parent / "signatures.json").unlink()
-    refused = run(command, tmp_path)
+    refused = tried(command, checkout)
     assert "IntegrityError: expected a signed bundle, found no signature" in refused.stderr
 
 
@@ -74,7 +60,7 @@ def test_the_squares_share_no_pixel(tmp_path):
     import skimage.data
     from PIL import Image
 
-    assert run(f"python {EXAMPLE}/photos.py photos", tmp_path).returncode == 0
+    assert tried(f"python {EXAMPLE}/photos.py photos", tmp_path).returncode == 0
     for name in ("brick", "grass", "gravel"):
         times, together = np.zeros((512, 512), int), np.zeros((512, 512), np.uint8)
         for part, rows in (("train", range(320)), ("held_out", range(320, 512))):

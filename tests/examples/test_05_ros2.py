@@ -9,7 +9,6 @@ import array
 import importlib.util
 import json
 import queue
-import re
 import runpy
 import shlex
 import sys
@@ -26,8 +25,9 @@ from PIL import Image as Picture
 
 from edgekit.errors import DataError, IntegrityError
 from edgekit.runtime.loop import Policy
+from tests.reading import commands
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "05_ros2"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "05_ros2"
 PATIENCE_S = 60
 
 
@@ -516,7 +516,7 @@ def module(**names: object) -> ModuleType:
 
 
 def readme_command() -> list[str]:
-    (command,) = re.findall(r"^```sh\n(.*?)\n```", (EXAMPLE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (command,) = commands("examples/05_ros2/README.md")
     python, script, *arguments = shlex.split(command)
     assert (python, script) == ("python", "examples/05_ros2/main.py")
     return arguments

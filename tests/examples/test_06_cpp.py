@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,9 +26,10 @@ from edgekit.plugins import building
 from edgekit.postprocess.classify import classify
 from edgekit.preprocess.image import apply
 from edgekit.specs import ImagePreprocess, TensorSpec, to_table
+from tests.reading import commands, run
 from tests.test_house_rules import is_formatted
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "06_cpp"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "06_cpp"
 SOURCES = sorted([*EXAMPLE.glob("*.cpp"), *EXAMPLE.glob("*.h")])
 WARNINGS = ("-std=c++17", "-Wall", "-Wextra", "-Werror")
 SPEC = ImagePreprocess("image", "image", 256, 224, (123.7, 116.3, 103.5), (58.4, 57.1, 57.4))
@@ -333,33 +333,17 @@ def onnxruntime_for_cmake() -> dict[str, str]:
     return {"ONNXRUNTIME_INCLUDE": include, "ONNXRUNTIME_LIBRARY": library}
 
 
-def readme_commands() -> list[str]:
-    (block,) = re.findall(r"^```sh\n(.*?)^```", (EXAMPLE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    return [line.split(" #")[0].strip() for line in block.splitlines()]
-
-
 @pytest.fixture(scope="session")
 def at_home(onnxruntime_for_cmake, shared, lite0, photos) -> Path:
     """A folder in which the README's commands were run as they are written, onto the demo's bundle."""
-    environment = {
-        **os.environ,
-        **onnxruntime_for_cmake,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "CXXFLAGS": "-Werror",
-    }
 
     def make(folder: Path) -> None:
         (folder / "examples").symlink_to(EXAMPLE.parent)
         (folder / "out").mkdir()
         (folder / "out/demo").symlink_to(lite0)
         (folder / "out/photos").symlink_to(photos)
-        said = []
-        for command in readme_commands():
-            done = subprocess.run(
-                command, shell=True, cwd=folder, env=environment, check=False, capture_output=True, text=True
-            )
-            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-            said.append(done.stdout)
+        environment = {**onnxruntime_for_cmake, "CXXFLAGS": "-Werror"}
+        said = [run(command, folder, **environment) for command in commands("examples/06_cpp/README.md")]
         (folder / "printed").write_text(said[-1])
 
     return shared("example-06-program", make)
