@@ -158,6 +158,10 @@ class RunConfig(Config):
         None, "Count answers that are older than this, from their capture on.", least=0.001
     )
     answers: Path | None = knob(None, "Write each answer of a loop as a line of JSON.", metavar="FILE")
+    trusted_keys: tuple[Path, ...] = knob(
+        (), "Open only what one of these keys signed. Repeatable.", metavar="PUB_OR_DIR"
+    )
+    require_signature: bool = knob(False, "Refuse a bundle that is not signed.")
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ def run(bundle: Path, config: RunConfig, show: Show = lambda shown: None) -> Run
     watch = Stopwatch()
     if not config.source:
         raise UsageError("expected something to run on, found no source", "--source FILE_OR_FOLDER")
-    with Session.open(bundle, config.backend) as session:
+    trusted, required = config.trusted_keys or None, config.require_signature
+    with Session.open(bundle, config.backend, trusted_keys=trusted, require_signature=required) as session:
         samples: list[Frame] = []
         loop = run_live(session, config, show, name=bundle.resolve().name) if is_live(session, config) else None
         if loop is None:

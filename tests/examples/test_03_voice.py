@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 
 from tests.export.real.recording import folder, turns
-from tests.reading import commands, run
 
 pytestmark = pytest.mark.slow  # exports a network
 pytest.importorskip("torch", reason="the example starts from a torch module")
 
 
-def test_its_commands(checkout):
+def test_its_commands(ran):
     """A person marked who speaks when: nobody until 6.69 s, then one of the two nearly all the time."""
     folder("silero_vad")
-    *_, said = [run(command, checkout) for command in commands("examples/03_voice/README.md")]
+    said = ran("03_voice").printed[-1]
     spoken = [tuple(map(float, turn)) for turn in re.findall(r"speech from +([\d.]+) s to +([\d.]+) s", said)]
     ticks = np.arange(0, 30, 0.01)
     ours, theirs = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ av = pytest.importorskip("av")
 pytest.importorskip("onnx")
 
 from edgekit.configs import RunConfig  # noqa: E402
-from edgekit.errors import DataError, OutputError, UsageError  # noqa: E402
+from edgekit.errors import DataError, IntegrityError, OutputError, UsageError  # noqa: E402
 from edgekit.run import Answered, run  # noqa: E402
 from edgekit.run import live as living  # noqa: E402
 from edgekit.runtime.sources import SourceLost  # noqa: E402
@@ -126,6 +127,25 @@ def test_what_does_not_fit_is_said_beforehand(colours, clip, tmp_path, config, e
     source = {"clip": str(clip), "text.mp4": str(tmp_path / "text.mp4")}.get(config["source"], config["source"])
     with pytest.raises(error, match=said):
         run(colours, RunConfig(**{**config, "source": source}))
+
+
+def test_only_a_trusted_makers_bundle_is_run(colours, clip, tmp_path):
+    pytest.importorskip("cryptography", reason="signatures need the extra sign")
+    from edgekit.bundle import make_keys, sign
+
+    for name in ("maker", "other"):
+        make_keys(tmp_path / name)
+    bundle = shutil.copytree(colours, tmp_path / "bundle")
+    with pytest.raises(IntegrityError, match="found no signature"):
+        run(bundle, RunConfig(source=str(clip), require_signature=True))
+    sign(bundle, tmp_path / "maker")
+    for key in ("maker.pub", "other.pub"):
+        config = RunConfig(source=str(clip), frames=1, trusted_keys=(tmp_path / key,))
+        if key == "maker.pub":
+            assert run(bundle, config).loop["processed"] == 1
+        else:
+            with pytest.raises(IntegrityError, match="expected a signature by a trusted key"):
+                run(bundle, config)
 
 
 def test_the_page_shows_the_loop_while_it_runs(colours, clip):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import select
 import threading
 import time
 
@@ -12,7 +15,8 @@ class Watchdog:
     """Reports what takes longer than `limit_ms`, once, and again when it came back after all.
 
     Costs the loop three assignments and a lock nobody contends for. The thread sleeps until what is under way would be
-    too long, or one limit where nothing is: what begins meanwhile is not too long by then.
+    too long, or one limit where nothing is: what begins meanwhile is not too long by then. It sleeps in poll(2): up to
+    Python 3.10, `Event.wait` follows the wall clock, and would wait for hours where a robot's date is set back.
     """
 
     def __init__(self, limit_ms: float | None, events: Events) -> None:
@@ -22,19 +26,23 @@ class Watchdog:
         self._lock = threading.Lock()
         self._started_ns = 0  # 0 where nothing is under way
         self._what = ""
-        self._stopped = threading.Event()
+        self._stop: int | None = None  # a file that can be read once the watch is to end
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
         """Begin to watch, where there is a limit."""
         if self._limit_ns:
+            self._stop = os.eventfd(0, os.EFD_CLOEXEC)
             self._thread.start()
 
     def stop(self) -> None:
-        """End the watch."""
-        self._stopped.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        """End the watch; twice does no harm."""
+        if self._stop is None:
+            return
+        os.eventfd_write(self._stop, 1)
+        self._thread.join()
+        os.close(self._stop)
+        self._stop = None
 
     def begin(self, what: str = "an inference") -> None:
         """It begins."""
@@ -52,7 +60,10 @@ class Watchdog:
             self._events.add("recovered", message=f"after {(time.perf_counter_ns() - started_ns) / 1e6:.1f} ms")
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._sleep_ns() / 1e9):
+        assert self._stop is not None
+        told = select.poll()
+        told.register(self._stop, select.POLLIN)
+        while not told.poll(math.ceil(self._sleep_ns() / 1e6)):
             with self._lock:
                 late_ns = time.perf_counter_ns() - self._started_ns if self._started_ns else 0
                 found = late_ns >= self._limit_ns and not self.hung

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +78,13 @@ def test_without_a_limit_nobody_watches():
     watchdog.end()
     watchdog.stop()
     assert heard.empty()
+
+
+def test_a_watch_that_has_ended_or_never_began_leaves_no_file_open():
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for limit_ms in (20, None):
+        idle, watchdog = (Watchdog(limit_ms, Events()) for _ in range(2))
+        watchdog.start()
+        for each in (watchdog, watchdog, idle):
+            each.stop()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
