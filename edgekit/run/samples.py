@@ -36,19 +36,13 @@ def frames(session: Session, config: RunConfig) -> Iterator[Frame]:
     if isinstance(spec, AudioPreprocess) and path.suffix.lower() in SOUNDS:
         from edgekit.runtime.sources.wav import read_wav
 
-        return _items(session, [(path.name, lambda: read_wav(path, spec.rate))], config.top)
+        return _items(session, [(path.name, _itself(read_wav(path, spec.rate)))], config.top)
     if isinstance(spec, TextPreprocess) and path.suffix.lower() in TEXTS:
         return _items(session, [(line, _itself(line)) for line in _texts(path)], config.top)
     data = open_data(config.source, tuple(session.inputs.values()), of_pictures(spec))
     if isinstance(data, PictureData):
         return _items(session, [(file.name, _picture(file)) for file in data.files], config.top)
     return _arrays(session, data, config.top)
-
-
-def answer_lines(session: Session, answer: Any) -> tuple[str, ...]:
-    """What the bundle makes of one batch position, in short lines."""
-    assert session.postprocessing is not None
-    return lines(session.postprocessing, answer)
 
 
 def _texts(path: Path) -> list[str]:

@@ -25,16 +25,24 @@ def test_a_clean_model_is_the_same_object(small_onnx):
     assert made.SerializeToString() == before
 
 
-def test_a_clean_model_of_300_nodes_costs_under_2_ms():
+def test_a_clean_model_of_300_nodes_costs_as_much_as_a_few_looks_at_it():
     tensors = ["x", *(f"t{index}" for index in range(1, 300)), "y"]
     made = model(node("LeakyRelu", [tensors[at]], [tensors[at + 1]], f"n{at}", alpha=0.1) for at in range(300))
     assert not standard(made).modified
-    took = []
-    for _ in range(9):
-        start = time.perf_counter()
-        standard(made)
-        took.append(time.perf_counter() - start)
-    assert min(took) < 2e-3
+
+    def least(call) -> float:
+        took = []
+        for _ in range(9):
+            start = time.perf_counter()
+            call()
+            took.append(time.perf_counter() - start)
+        return min(took)
+
+    def walk():
+        """Each node's names, read once in Python: what any look at a graph costs."""
+        return [(item.op_type, item.domain, list(item.input), list(item.output)) for item in made.graph.node]
+
+    assert least(lambda: standard(made)) < 40 * least(walk), "300 times would be quadratic"
 
 
 def test_a_function_may_hide_what_onnxruntime_wrote():
