@@ -95,7 +95,7 @@ def check_signatures(signatures: tuple[Signature, ...], manifest: bytes, trust: 
     """
     if not signatures:
         if trust.asks:
-            raise IntegrityError("expected a signed bundle, found no signature", "edgekit bundle sign BUNDLE --key KEY")
+            raise IntegrityError("expected a signed bundle, found no signature", "get it from its maker, signed")
         return ()
     try:
         with needed():

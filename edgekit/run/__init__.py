@@ -10,7 +10,7 @@ from typing import Any
 from edgekit.configs import RunConfig
 from edgekit.errors import UsageError
 from edgekit.reports import StageReport, Stopwatch, peak_rss_mib, plain
-from edgekit.run.live import Answered, is_live, run_live
+from edgekit.run.live import Answered, check_options, is_live, run_live
 from edgekit.run.samples import Frame, frames
 from edgekit.runtime import Session
 
@@ -45,9 +45,13 @@ def run(bundle: Path, config: RunConfig, show: Show = lambda shown: None) -> Run
     if not config.source:
         raise UsageError("expected something to run on, found no source", "--source FILE_OR_FOLDER")
     trusted, required = config.trusted_keys or None, config.require_signature
+    if config.answers is not None and config.answers.resolve().is_relative_to(bundle.resolve()):
+        raise UsageError(f"expected answers outside of the bundle, found {config.answers}", "another place")
     with Session.open(bundle, config.backend, trusted_keys=trusted, require_signature=required) as session:
         samples: list[Frame] = []
-        loop = run_live(session, config, show, name=bundle.resolve().name) if is_live(session, config) else None
+        live = is_live(session, config)
+        check_options(config, live=live)
+        loop = run_live(session, config, show, name=bundle.resolve().name) if live else None
         if loop is None:
             for frame in frames(session, config):
                 show(frame)

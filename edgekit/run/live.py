@@ -13,13 +13,13 @@ from typing import Any
 
 from edgekit.configs import RunConfig
 from edgekit.data import PICTURES
-from edgekit.errors import EdgekitError, UsageError
+from edgekit.errors import UsageError
 from edgekit.run.samples import SOUNDS, TEXTS
 from edgekit.runtime import Session
 from edgekit.runtime.loop import Event, LoopReport, Policy, Processed, StreamLoop, realtime
 from edgekit.runtime.loop.answers import AnswersFile, brief
 from edgekit.runtime.sources import Reconnecting, Source, open_source
-from edgekit.specs import AudioPreprocess
+from edgekit.specs import AudioPreprocess, ImagePreprocess
 
 _ARRAYS = (".npz", ".npy")
 # A device or a stream, which may be lost, and a clock, which may not.
@@ -49,9 +49,30 @@ def is_live(session: Session, config: RunConfig) -> bool:
     if config.show == "web" or config.live or _comes_by_itself(source):
         return True
     path = Path(source)
-    if path.suffix.lower() in SOUNDS:
-        return bool(session.carried)
-    return path.is_file() and path.suffix.lower() not in (*_ARRAYS, *PICTURES, *TEXTS)
+    ending = path.suffix.lower()
+    if ending in SOUNDS:
+        return bool(session.carried) or isinstance(session.preprocessing, ImagePreprocess)
+    # A video that is not there is told as one.
+    return not path.is_dir() and bool(ending) and ending not in (*_ARRAYS, *PICTURES, *TEXTS) and ":" not in source
+
+
+def check_options(config: RunConfig, *, live: bool) -> None:
+    """Raise UsageError for an option that would have no effect."""
+    given = {
+        "--answers": config.answers is not None,
+        "--frames": config.frames is not None,
+        "--seconds": config.seconds is not None,
+        "--repeat": config.repeat,
+        "--deadline-ms": config.deadline_ms is not None,
+    }
+    useless = [] if live else [name for name, is_given in given.items() if is_given]
+    if useless:
+        raise UsageError(
+            f"expected a camera or a recording for {', '.join(useless)}, found samples, one after the other",
+            "--live plays a folder of pictures as a camera",
+        )
+    if config.port != RunConfig.port and config.show != "web":
+        raise UsageError("expected --show web for --port, found text", "--show web")
 
 
 def run_live(session: Session, config: RunConfig, show: Show, name: str) -> LoopReport:
@@ -63,7 +84,7 @@ def run_live(session: Session, config: RunConfig, show: Show, name: str) -> Loop
     policy = _policy(session, config)
     told = _Told(show, every=policy.buffer == "every", session=session)
     with contextlib.ExitStack() as stack:
-        source = _source(session, config, policy, told.lost)
+        source = _source(session, config, policy)
         stack.callback(source.close)
         sinks: list[Callable[[Processed], object]] = [told]
         page = None
@@ -94,15 +115,20 @@ def _policy(session: Session, config: RunConfig) -> Policy:
 
     A network with states needs all that came, so that frames wait for it rather than each other.
     """
-    common = Policy(deadline_ms=config.deadline_ms, top=config.top)
+    # Ten frames without a good answer are a source of the wrong kind rather than a bad moment.
+    common = Policy(deadline_ms=config.deadline_ms, top=config.top, on_bad="stop")
     if not (config.live or config.show == "web" or _comes_by_itself(config.source)):
+        if config.deadline_ms is not None:
+            raise UsageError("expected --deadline-ms for what does not wait, found a recording that does", "--live")
         return replace(common, buffer="every", capacity=1)
     return replace(common, buffer="fifo", capacity=64) if session.carried else common
 
 
-def _source(session: Session, config: RunConfig, policy: Policy, lost: Callable[[EdgekitError], None]) -> Source:
+def _source(session: Session, config: RunConfig, policy: Policy) -> Source:
     spec = session.preprocessing
     rate = spec.rate if isinstance(spec, AudioPreprocess) else None
+
+    _check_kind(session, config.source)
 
     def opens() -> Source:
         pace = policy.buffer != "every"
@@ -112,7 +138,19 @@ def _source(session: Session, config: RunConfig, policy: Policy, lost: Callable[
         return opens()
     if config.repeat:
         raise UsageError("expected --repeat for a recording, found it for a device", f"--source {config.source} alone")
-    return Reconnecting(opens, lost)
+    return Reconnecting(opens)
+
+
+def _check_kind(session: Session, source: str) -> None:
+    """Raise UsageError for a file whose name says that it is of another kind than the bundle takes."""
+    ending = Path(source).suffix.lower()
+    takes_sound = isinstance(session.preprocessing, AudioPreprocess)
+    if ending in (*_ARRAYS, *TEXTS):
+        raise UsageError(f"expected a recording to play, found {source}", f"--source {source} alone")
+    if takes_sound != (ending in SOUNDS) and (takes_sound or isinstance(session.preprocessing, ImagePreprocess)):
+        wanted = "a sound" if takes_sound else "pictures"
+        if Path(source).is_file():
+            raise UsageError(f"expected {wanted} for this bundle, found {source}")
 
 
 class _Told:
@@ -123,14 +161,9 @@ class _Told:
         self._show, self._every, self._session = show, every, session
         self._next_s = 0.0
 
-    def lost(self, error: EdgekitError) -> None:
-        """A camera went away, and is opened anew."""
-        if self.loop is not None:
-            self.loop.note("lost", error.problem)
-
     def event(self, event: Event) -> None:
         """In the thread that saw it."""
-        self._show(" ".join(filter(None, (event.kind, event.source, event.message))))
+        self._say(" ".join(filter(None, (event.kind, event.source, event.message))))
 
     def __call__(self, done: Processed) -> None:
         """A sink."""
@@ -141,7 +174,14 @@ class _Told:
         dropped = self.loop.snapshot()["dropped"] if self.loop is not None else 0
         answer = brief(self._session.postprocessing, done.answer)
         name = str(done.frame.number)
-        self._show(Answered(name, answer, done.age_ms, done.timing.compute_ms, done.held, dropped))
+        self._say(Answered(name, answer, done.age_ms, done.timing.compute_ms, done.held, dropped))
+
+    def _say(self, shown: Answered | str) -> None:
+        try:
+            self._show(shown)
+        except BrokenPipeError:  # nobody reads any more, as behind `| head`
+            if self.loop is not None:
+                self.loop.stop("nobody reads")
 
 
 def ended(report: dict[str, Any]) -> str:

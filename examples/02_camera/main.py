@@ -28,7 +28,7 @@ def act(done: Processed) -> None:
 with Session.open(bundle) as session, LivePage(view=View.of(session, policy)) as page, realtime():
     session.warmup()
     # A camera that goes away is opened again; a video just ends.
-    camera = Reconnecting(lambda: open_source(source))
+    camera = Reconnecting(lambda: open_source(source))  # which the loop says, and its page
     loop = StreamLoop(camera, session, [act, page.sink], policy, on_event=print)
     page.watch(loop)
     print(f"page at {page.url}", flush=True)

@@ -6,6 +6,7 @@ hangs or falls silent is started again; the state of all is in state.json.
 """
 
 import json
+import os
 import socket
 import sys
 from functools import partial
@@ -15,6 +16,8 @@ from edgekit.runtime.loop import Event, Policy, Processed, StreamLoop, realtime
 from edgekit.runtime.sources import Reconnecting, open_source
 from edgekit.runtime.supervise import Restarts, Worker, supervise
 
+KEYS = os.environ.get("TRUSTED_KEYS")  # public keys: a robot opens only what their owners signed
+STATE = os.environ.get("RUNTIME_DIRECTORY", ".") + "/state.json"  # systemd's is in memory: flash wears out
 DRIVE = ("127.0.0.1", 9870)  # the motor controller; it stops by itself when it hears nothing for 300 ms
 SPEED = {"brick": 1.0, "grass": 0.6, "gravel": 0.4}  # m/s that each ground allows
 SEE = Policy(deadline_ms=33, watchdog_ms=200, on_bad="stop", bad_limit=15)  # half a second without an answer
@@ -43,9 +46,10 @@ def see(worker: Worker, bundle: str, camera: str) -> None:
     def act(done: Processed) -> None:
         drive.allow(SPEED[done.answer[0].name] if done.answer else 0.0, done)
 
-    with Session.open(bundle) as session, realtime():
+    with Session.open(bundle, trusted_keys=KEYS) as session, realtime():
         session.warmup()  # so that the first frame is like every other
-        source = Reconnecting(lambda: open_source(camera, loop=True))  # a camera that goes away is opened again
+        # A camera that goes away, or comes up later than the robot, is opened again and again.
+        source = Reconnecting(lambda: open_source(camera, loop=True), name=camera)
         worker.run(StreamLoop(source, session, act, SEE))
 
 
@@ -57,9 +61,9 @@ def hear(worker: Worker, bundle: str, sound: str) -> None:
         speech = any(float(window["speech"][0]) >= 0.5 for window in done.answer or ())
         drive.allow(0.0 if speech else max(SPEED.values()), done)
 
-    with Session.open(bundle) as session, realtime():
+    with Session.open(bundle, trusted_keys=KEYS) as session, realtime():
         session.warmup()
-        source = Reconnecting(lambda: open_source(sound, loop=True, chunk=1600, sample_rate=16000))
+        source = Reconnecting(lambda: open_source(sound, loop=True, chunk=1600, sample_rate=16000), name=sound)
         worker.run(StreamLoop(source, session, act, HEAR))
 
 
@@ -69,9 +73,12 @@ def tell(event: Event) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__.splitlines()[0])
     ground, voice, camera, sound = sys.argv[1:]
     tasks = {"see": partial(see, bundle=ground, camera=camera), "hear": partial(hear, bundle=voice, sound=sound)}
-    report = supervise(tasks, Restarts(hung_s=0.5, degraded_s=2.0), state="state.json", on_event=tell)
+    restarts = Restarts(hung_s=0.5, degraded_s=2.0, grace_s=1.0, most=20, within_s=600.0)
+    report = supervise(tasks, restarts, state=STATE, on_event=tell)
     for name, task in report.tasks.items():
         counts = (
             {key: task.loop[key] for key in ("captured", "processed", "dropped", "deadline_misses")}

@@ -174,7 +174,7 @@ class Answerer:
             return Health("WARN", "opening the bundle", {})
         counts, state = self.loop.snapshot(), self.loop.state
         quiet_s = (time.perf_counter_ns() - (self.topic.last_ns or self._start_ns)) / 1e9
-        level, message = {"running": "OK", "new": "OK", "degraded": "WARN"}.get(state, "ERROR"), state
+        level, message = {"running": "OK", "new": "OK", "degraded": "WARN", "blind": "WARN"}.get(state, "ERROR"), state
         if state == "ended":
             message = f"ended: {self.error or self.loop.report().ended}"
         elif level == "OK" and quiet_s > QUIET_S:

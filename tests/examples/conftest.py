@@ -20,9 +20,8 @@ class Ran(NamedTuple):
 
 
 def like_a_checkout(folder: Path) -> Path:
-    """It has the examples, and an empty out/."""
+    """It has the examples, and no out/: the commands make it where they need it."""
     (folder / "examples").symlink_to(ROOT / "examples")
-    (folder / "out").mkdir()
     return folder
 
 

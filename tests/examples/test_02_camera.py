@@ -15,7 +15,7 @@ pytest.importorskip("av", reason="the example writes and reads a clip")
 
 def test_its_commands(checkout):
     printed = [run(command, checkout) for command in commands("examples/02_camera/README.md")]
-    _, _, seen, shown = printed
+    _, _, _, seen, shown = printed
     names = re.findall(r"^(.+) \(\d+%\), \d+ ms after the camera saw it$", seen, re.MULTILINE)
     assert [name for name in names if name in ("espresso", "tripod")] == ["espresso", "tripod"], (
         "cats are told in between"

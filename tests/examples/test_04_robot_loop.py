@@ -27,8 +27,9 @@ NEEDED = ("03_voice", "07_your_model")
 def test_its_commands(checkout, ran):
     """Both loops tell the drive at their rates; a killed process comes back, the other goes on; Ctrl-C ends all."""
     folder("silero_vad")
-    first, *others, last = commands("examples/04_robot_loop/README.md")
-    run(first, checkout)
+    folder_made, clip_made, *others, last = commands("examples/04_robot_loop/README.md")
+    run(folder_made, checkout)
+    run(clip_made, checkout)
     known = [command for example in NEEDED for command in commands(f"examples/{example}/README.md")]
     assert set(others) <= set(known), "its two networks are made as there"
     for example in NEEDED:

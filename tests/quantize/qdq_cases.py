@@ -223,7 +223,7 @@ def qlinear_conv() -> Any:
     make = Maker()
     make.stored("w", make.random.normal(size=(16, 8, 3, 3)), 0)
     make.nodes.clear()
-    # 7 bits: x86 without VNNI adds two products in 16 bits, which 8 bits of weight overflow (onnxruntime's reduce_range).
+    # 7 bits: x86 without VNNI adds two products in 16 bits, which overflow with 8 (onnxruntime: reduce_range).
     make.tensors["w_i"] = make.tensors["w_i"] // 2
     make.tensors |= {"x_s": np.float32(0.015), "x_z": U8(3), "y_s": np.float32(0.2), "y_z": U8(128)}
     make.tensors["b"] = np.arange(-8, 8, dtype=np.int32) * 500

@@ -24,7 +24,7 @@ from edgekit.errors import DataError, IntegrityError, OutputError, UsageError  #
 from edgekit.run import Answered, run  # noqa: E402
 from edgekit.run import live as living  # noqa: E402
 from edgekit.runtime.sources import SourceLost  # noqa: E402
-from tests.runtime.loop.cameras import Scripted, frame  # noqa: E402
+from tests.runtime.loop.cameras import Camera, Scripted, frame  # noqa: E402
 
 NAMES = ("red", "green", "blue")
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def test_a_camera_that_is_lost_is_opened_again_and_said(colours, monkeypatch):
     monkeypatch.setattr(living, "open_source", lambda text, **rest: cameras.pop(0))
     shown = []
     report = run(colours, RunConfig(source="camera:0", frames=3), shown.append)
-    assert "lost unplugged" in shown
+    assert "lost cam unplugged" in shown
     assert report.loop["event_counts"]["lost"] == 1
     assert [item.answer[0][:4] for item in shown if isinstance(item, Answered)][-1] in ("blue", "gree", "red ")
     assert report.failed == ""
@@ -120,13 +120,42 @@ def test_a_loop_that_has_to_end_says_why(colours, monkeypatch, clip):
         ({"source": "clip", "answers": Path("/nowhere/a")}, OutputError, "expected to write answers to /nowhere/a"),
         ({"source": "text.mp4"}, DataError, "expected a video at"),
         ({"source": "synthetic:0"}, UsageError, "expected synthetic:RATE"),
+        ({"source": "nothing.mp4"}, DataError, "expected a source of frames, found nothing at nothing.mp4"),
+        ({"source": "clip", "deadline_ms": 5.0}, UsageError, "expected --deadline-ms for what does not wait"),
+        ({"source": "clip", "port": 9000}, UsageError, "expected --show web for --port"),
+        ({"source": "a.npz", "live": True}, UsageError, "expected a recording to play, found a.npz"),
+        ({"source": "sound.wav"}, UsageError, "expected pictures for this bundle, found .*sound.wav"),
+        ({"source": "."}, DataError, "expected an .npz"),
+        ({"source": "x.npz", "frames": 2, "repeat": True}, UsageError, "for --frames, --repeat, found samples"),
     ],
 )
 def test_what_does_not_fit_is_said_beforehand(colours, clip, tmp_path, config, error, said):
     (tmp_path / "text.mp4").write_text("no video")
-    source = {"clip": str(clip), "text.mp4": str(tmp_path / "text.mp4")}.get(config["source"], config["source"])
+    (tmp_path / "sound.wav").write_bytes(b"")
+    here = {name: str(tmp_path / name) for name in ("text.mp4", "sound.wav")} | {"clip": str(clip), ".": str(tmp_path)}
+    source = here.get(config["source"], config["source"])
     with pytest.raises(error, match=said):
         run(colours, RunConfig(**{**config, "source": source}))
+
+
+def test_a_bundle_is_no_place_for_answers(colours, clip):
+    with pytest.raises(UsageError, match="expected answers outside of the bundle"):
+        run(colours, RunConfig(source=str(clip), answers=colours / "a.jsonl"))
+    assert not (colours / "a.jsonl").exists()
+
+
+def test_a_run_without_a_good_answer_says_so_soon(colours, monkeypatch):
+    broken = Camera(100, 200, data=np.zeros(4, np.float32))
+    monkeypatch.setattr(living, "open_source", lambda text, **rest: broken)
+    report = run(colours, RunConfig(source="synthetic:30"))
+    assert (report.failed, report.loop["processed"]) == ("bad answers", 10)
+
+
+def test_a_reader_that_goes_ends_the_command(colours):
+    command = f"{sys.executable} -m edgekit run {colours} --source synthetic:30 | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert re.match(r"0 +(red|green|blue)", done.stdout)
+    assert "Traceback" not in done.stderr
 
 
 def test_only_a_trusted_makers_bundle_is_run(colours, clip, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from edgekit.runtime.loop.report import Processed
 from edgekit.specs import Postprocess, described
 
 _FEW = 4  # so many numbers of an array are said in words
+_BEGINS = b'{"source": '
 
 
 def brief(spec: Postprocess | None, answer: Any) -> tuple[str, ...]:
@@ -31,13 +33,22 @@ def brief(spec: Postprocess | None, answer: Any) -> tuple[str, ...]:
 
 
 class AnswersFile:
-    """A sink that writes each answer as one line of JSON, as it comes. Raises OutputError where it cannot."""
+    """A sink that writes each answer as one line of JSON, as it comes, behind those that a file of answers has already.
 
-    def __init__(self, path: Path) -> None:
+    Raises OutputError where it cannot, and for a file that holds anything else.
+    """
+
+    def __init__(self, path: str | Path) -> None:
         try:
-            self._file: TextIO = path.open("w", encoding="utf-8", buffering=1)
+            self._file: TextIO = Path(path).open("a+", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by __exit__)
         except OSError as error:
             raise OutputError(f"expected to write answers to {path}, found: {error.strerror}") from error
+        if self._file.seekable():
+            self._file.seek(0)
+            begins = self._file.buffer.read(len(_BEGINS))
+            if begins not in (b"", _BEGINS):
+                self._file.close()
+                raise OutputError(f"expected a file of answers or none at {path}, found another", "another name")
 
     def write(self, done: Processed) -> None:
         """`source`, `number`, `captured_ns` (of this machine's monotonic clock), `age_ms`, `held` and the `answer`."""
@@ -58,7 +69,8 @@ class AnswersFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # a disk that is full was told by `write`
+            self._file.close()
 
 
 def _value(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from edgekit.errors import first_line
 from edgekit.runtime.loop.events import Events
@@ -15,6 +16,8 @@ class Capture:
 
     def __init__(self, source: Source, slot: Fifo, events: Events) -> None:
         self.lost = False  # the source went away, rather than came to its end
+        self.silent = False  # it has given no frame for long
+        self._last_ns = 0  # when it gave one, or was begun
         self._source, self._slot, self._events = source, slot, events
         self._stopping = False
         self._next: int | None = None
@@ -22,7 +25,18 @@ class Capture:
 
     def start(self) -> None:
         """Begin to capture."""
+        listen = getattr(self._source, "listen", None)
+        if listen is not None:  # such as Reconnecting's
+            listen(lambda kind, message: self._events.add(kind, self._source.name, message))
+        self._last_ns = time.perf_counter_ns()
         self._thread.start()
+
+    def look(self, now_ns: int, limit_ns: int) -> None:
+        """See whether the source is silent; called by the loop's thread, again and again."""
+        silent = not self._slot.closed and not self._slot.waiting and now_ns - self._last_ns >= limit_ns
+        if silent and not self.silent:
+            self._events.add("silent", self._source.name, f"no frame for {limit_ns / 1e9:g} s")
+        self.silent = silent
 
     def begin_stop(self) -> None:
         """Let go of the source; its thread ends soon after."""
@@ -44,6 +58,7 @@ class Capture:
         try:
             for frame in self._source.frames():
                 self._watch_numbers(frame)
+                self._last_ns = time.perf_counter_ns()
                 self._slot.put(frame)
                 if self._stopping:
                     return

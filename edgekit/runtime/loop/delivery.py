@@ -36,7 +36,7 @@ class Delivery:
         self.must_end = ""
         self._sinks, self._policy, self._events = sinks, policy, events
         self._cameras = [_Camera() for _ in range(cameras)]
-        self._sink_errors_in_a_row = 0
+        self._errors_in_a_row = [0] * len(sinks)  # of each sink: one that works says nothing of another
 
     @property
     def degraded(self) -> bool:
@@ -71,6 +71,7 @@ class Delivery:
         statistics.left_out += 1
         if camera.last is not None:
             age_ms = _age_ms(camera.good_ns or camera.last.captured_ns)
+            statistics.late(age_ms)
             self._sink(Processed(camera.last, camera.answer, age_ms, timing, True), statistics)
 
     def _good_again(self, camera: _Camera) -> None:
@@ -89,19 +90,19 @@ class Delivery:
                 self.must_end = "bad answers"
 
     def _sink(self, processed: Processed, statistics: Statistics) -> None:
-        for sink in self._sinks:
+        for number, sink in enumerate(self._sinks):
             try:
                 sink(processed)
             except Exception as error:  # a sink is the app's: whatever it raises must not end a robot's loop in silence
                 statistics.sink_errors += 1
-                self._sink_errors_in_a_row += 1
-                if self._sink_errors_in_a_row == 1:
+                self._errors_in_a_row[number] += 1
+                if self._errors_in_a_row[number] == 1:
                     said = f"{type(error).__name__}: {first_line(error)}"
                     self._events.add("sink error", processed.frame.source, said)
-                if self._sink_errors_in_a_row >= self._policy.sink_error_limit:
+                if self._errors_in_a_row[number] >= self._policy.sink_error_limit:
                     self.must_end = "sink errors"
             else:
-                self._sink_errors_in_a_row = 0
+                self._errors_in_a_row[number] = 0
 
 
 def _age_ms(captured_ns: int) -> float:

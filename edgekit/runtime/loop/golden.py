@@ -38,12 +38,12 @@ class Golden:
         return cls(dict(inputs), session.run(inputs), sqnr_db)
 
     @classmethod
-    def load(cls, path: Path, sqnr_db: float = 20.0) -> Golden:
+    def load(cls, path: str | Path, sqnr_db: float = 20.0) -> Golden:
         """Read what `save` wrote. Raises DataError for another file."""
         from edgekit.data.arrays import read_npz
 
         try:
-            with path.open("rb") as file:
+            with Path(path).open("rb") as file:
                 arrays = read_npz(file)
         except Exception as error:  # whatever a damaged archive makes NumPy raise
             raise DataError(f"expected arrays at {path}, found: {first_line(error)}", _NEXT) from error
@@ -56,12 +56,12 @@ class Golden:
             raise DataError(f"{path}: expected arrays of {_INPUTS}… and of {_OUTPUTS}…, found {found}", _NEXT)
         return cls(inputs, outputs, sqnr_db)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write inputs and outputs into one .npz, whole or not at all."""
         from edgekit.data.arrays import write_npz
 
         inputs = {_INPUTS + name: array for name, array in self.inputs.items()}
-        with written_aside(path) as partial:
+        with written_aside(Path(path)) as partial:
             write_npz(partial, {**inputs, **{_OUTPUTS + name: array for name, array in self.outputs.items()}})
 
     def __call__(self, session: Session) -> None:

@@ -26,6 +26,7 @@ class Intake:
         self.names = [source.name for source in sources]
         self._captures = [Capture(*pair, events) for pair in zip(sources, self.slots, strict=True)]
         self._wait_s = policy.wait_ms / 1e3
+        self._silent_ns = None if policy.silent_ms is None else round(policy.silent_ms * 1e6)
 
     def start(self) -> None:
         """Begin to capture from all sources."""
@@ -34,6 +35,10 @@ class Intake:
 
     def take(self) -> list[Frame | None]:
         """The next frame of each camera, None for one that has none in time; empty where none has any for a while."""
+        if self._silent_ns is not None:
+            now_ns = time.perf_counter_ns()
+            for capture in self._captures:
+                capture.look(now_ns, self._silent_ns)
         with self.ready:
             if not self._any():
                 self.ready.wait(_LOOK_UP_S)
@@ -52,6 +57,10 @@ class Intake:
     def lost(self) -> bool:
         """Whether a source went away instead of ending."""
         return any(capture.lost for capture in self._captures)
+
+    def blind(self) -> bool:
+        """Whether a source has gone, or been silent for long."""
+        return any(capture.lost or capture.silent for capture in self._captures)
 
     def stop(self) -> None:
         """Let go of all sources and wait for their threads; twice does no harm."""

@@ -25,7 +25,8 @@ class Policy:
     bad_limit         after so many bad answers in a row the loop is degraded, or stops
     top               how many labels of a classifier an answer has
     reset_on_gap      a network with states begins anew where a frame is missing; "fifo" loses fewer
-    sink_error_limit  after so many errors of sinks in a row the loop stops
+    sink_error_limit  after so many errors of one sink in a row the loop stops
+    silent_ms         a source without a frame for so long is reported, and the loop is blind; None for never
     """
 
     buffer: str = "latest"
@@ -38,6 +39,7 @@ class Policy:
     top: int = 1
     reset_on_gap: bool = True
     sink_error_limit: int = 10
+    silent_ms: float | None = 5000.0
 
     def __post_init__(self) -> None:
         for field, known in (("buffer", BUFFERS), ("on_bad", ON_BAD)):
@@ -45,9 +47,9 @@ class Policy:
                 value = str(getattr(self, field))
                 raise UsageError(f"{field}: expected {', '.join(known)}, found {value!r}; {nearest(value, known)}")
         for field in ("capacity", "bad_limit", "sink_error_limit", "top"):
-            if getattr(self, field) < 1:
-                raise UsageError(f"{field}: expected at least 1, found {getattr(self, field)}")
-        for field in ("deadline_ms", "watchdog_ms"):
+            if not isinstance(getattr(self, field), int) or getattr(self, field) < 1:
+                raise UsageError(f"{field}: expected a whole number from 1 on, found {getattr(self, field)!r}")
+        for field in ("deadline_ms", "watchdog_ms", "silent_ms"):
             limit = getattr(self, field)
             if limit is not None and not limit > 0:
                 raise UsageError(f"{field}: expected milliseconds above 0, or None, found {limit:g}")

@@ -75,8 +75,9 @@ class Replaceable:
             raise UsageError("expected a loop whose work is a Session, found a function", "swap within the function")
         with self._lock:
             if self._busy or self._closed:
-                found = "one that has ended" if self._closed else "one with a swap under way"
-                raise UsageError(f"expected a loop for a swap, found {found}", "swap.wait()")
+                if self._closed:
+                    raise UsageError("expected a loop for a swap, found one that has ended", "another StreamLoop")
+                raise UsageError("expected a loop for a swap, found one with a swap under way", "swap.wait()")
             self._busy = True
         swap = Swap()
         self._beside(lambda: self._load(swap, opens, check, trial, limit_ms))

@@ -81,8 +81,10 @@ class LoopReport:
 
     @property
     def failed(self) -> str:
-        """Why the loop had to end, rather than came to its end or was stopped; empty then."""
-        return self.ended if self.ended in FAILURES else ""
+        """Why the loop had to end, or that no answer was good; empty where it came to its end or was stopped."""
+        if self.ended in FAILURES:
+            return self.ended
+        return "no good answer" if self.processed and self.held == self.processed else ""
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""

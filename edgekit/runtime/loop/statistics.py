@@ -58,8 +58,13 @@ class Statistics:
         with self._lock:
             self._processed[camera] += 1
             self.held += held
-            self.deadline_misses += age_ms > self._deadline_ms
             self._ages.add(age_ms)
+            self.late(age_ms)
+
+    def late(self, age_ms: float) -> None:
+        """An answer was given that is so old, a new one or again an old one."""
+        with self._lock:
+            self.deadline_misses += age_ms > self._deadline_ms
 
     def computed(self, timing: Timing) -> None:
         """An inference ended."""

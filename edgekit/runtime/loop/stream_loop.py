@@ -42,6 +42,12 @@ class StreamLoop:
         on_event: Listener | None = None,
     ) -> None:
         given = tuple(sources) if isinstance(sources, Sequence) else (sources,)
+        if not all(hasattr(source, "frames") for source in given):
+            raise UsageError(f"expected sources of frames, found {sources!r}", "open_source(…)")
+        if not callable(work) and not isinstance(work, Session):
+            raise UsageError(
+                f"expected a Session or a function as work, found {type(work).__name__}", "Session.open(…)"
+            )
         if not given or len({source.name for source in given}) < len(given):
             names = ", ".join(source.name for source in given) or "none"
             raise UsageError(f"expected at least one source, each with a name of its own, found {names}")
@@ -114,14 +120,17 @@ class StreamLoop:
 
     @property
     def state(self) -> str:
-        """new, running, degraded (no good answer for long), hung (an inference does not end), or ended."""
+        """new, running, blind (a source is lost or silent), degraded (no good answer for long), hung (an inference or a
+        sink does not end), or ended."""
         if self._watchdog.hung:
             return "hung"
         if self._stop_ns:
             return "ended"
         if not self._start_ns:
             return "new"
-        return "degraded" if self._delivery.degraded else "running"
+        if self._delivery.degraded:
+            return "degraded"
+        return "blind" if self._intake.blind() else "running"
 
     def snapshot(self) -> dict[str, Any]:
         """All counts of one moment, as `Statistics.snapshot` gives them; any thread may ask."""

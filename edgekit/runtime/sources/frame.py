@@ -43,3 +43,9 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of the device; `frames`, in another thread, ends soon after. Closing twice does no harm."""
+
+
+def check_open(name: str, closed: bool) -> None:
+    """Raise SourceLost for a source that is closed before anyone reads it."""
+    if closed:
+        raise SourceLost(f"expected {name} to be open, found it closed", "open_source again")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from edgekit.runtime.backend import Array
-from edgekit.runtime.sources.frame import Frame, SourceLost
+from edgekit.runtime.sources.frame import Frame, SourceLost, check_open
 
 
 class Device(Protocol):
@@ -43,7 +43,8 @@ class Live:
         self._thread: threading.Thread | None = None
 
     def frames(self) -> Iterator[Frame]:
-        """As they arrive. The end of a stream is a loss too: a camera has none."""
+        """As they arrive. The end of a stream is a loss too: a camera has none. So is one that is closed already."""
+        check_open(self.name, self._closed)
         with self._changed:
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._read, name=f"reads {self.name}", daemon=True)

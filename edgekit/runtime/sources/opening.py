@@ -35,6 +35,8 @@ def open_source(
     Raises UsageError for a text or a number that is none of these, DataError for a file that cannot be read,
     TargetError for a device or a package that is not there, and SourceLost for a stream that nobody serves.
     """
+    if not isinstance(text, str) or not text:
+        raise UsageError(f"expected the name of a source, found {text!r}", FORMS)
     if chunk < 1 or (fps is not None and not fps > 0) or (sample_rate is not None and sample_rate < 1):
         raise UsageError(f"expected positive numbers, found fps {fps}, chunk {chunk}, sample_rate {sample_rate}")
     live = _live(text, fps, chunk, sample_rate)

@@ -35,7 +35,8 @@ class Backoff:
 
 
 class Reconnecting:
-    """A Source that opens its source again when that is lost. The first opening is at once, and its error is raised.
+    """A Source that opens its source again when that is lost. The first opening is at once, and its error is raised;
+    with a `name` it too may fail and be tried again, as of a camera that comes up after the robot.
 
     A loss leaves a hole of one in the numbers, since nobody knows how many frames there were; `losses` counts them, and
     `on_loss` hears of each, in the thread that reads. After `give_up_s` without a frame the last error is raised as
@@ -47,6 +48,7 @@ class Reconnecting:
         source: Callable[[], Source],
         on_loss: Callable[[EdgekitError], None] | None = None,
         *,
+        name: str = "",
         give_up_s: float | None = None,
         backoff: Backoff = Backoff(),
         sleep: Callable[[float], object] | None = None,
@@ -56,11 +58,16 @@ class Reconnecting:
         self._closed = threading.Event()
         self._sleep = sleep or self._closed.wait
         self._clock = clock
-        self._source: Source | None = source()
-        self.name, self.rate = self._source.name, self._source.rate
+        self._listener: Callable[[str, str], object] | None = None
+        self._source: Source | None = None if name else source()
+        self.name, self.rate = (name, None) if self._source is None else (self._source.name, self._source.rate)
         self.losses = 0
         self.connected = True
         self._first, self._last = 0, -1  # the number that the open source's first frame has, and that of the latest
+
+    def listen(self, listener: Callable[[str, str], object]) -> None:
+        """Tell, in the thread that reads, what is lost and back, and why; a StreamLoop listens by itself."""
+        self._listener = listener
 
     def frames(self) -> Iterator[Frame]:
         """Frames of the source as long as there is one, with a pause where it was lost."""
@@ -72,8 +79,9 @@ class Reconnecting:
                     if not self.connected:
                         self._first, self.connected = self._last + 2, True
                         waits = self._backoff.waits()
+                        self._tell("back", f"after {self._clock() - seen_s:.1f} s")
                     self._last = self._first + frame.number
-                    yield replace(frame, number=self._last) if self._first else frame
+                    yield replace(frame, number=self._last, source=self.name)
                     seen_s = self._clock()
                 return
             except (DataError, TargetError, OSError) as error:
@@ -88,6 +96,10 @@ class Reconnecting:
         source = self._source
         if source is not None:
             source.close()
+
+    def _tell(self, kind: str, message: str) -> None:
+        if self._listener is not None:
+            self._listener(kind, message)
 
     def _opened(self) -> Source:
         if self._source is None:
@@ -104,6 +116,7 @@ class Reconnecting:
         if self.connected:
             self.connected = False
             self.losses += 1
+            self._tell("lost", str(error))
             if self._on_loss:
                 self._on_loss(error if isinstance(error, EdgekitError) else SourceLost(str(error)))
         away_s = self._clock() - seen_s

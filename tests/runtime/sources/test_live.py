@@ -233,12 +233,13 @@ def test_a_bug_in_a_device_reaches_the_reader():
         list(Live("camera", Scripted(ZeroDivisionError())).frames())
 
 
-def test_what_was_never_read_is_closed_at_once_and_gives_nothing():
+def test_what_was_never_read_is_closed_at_once_and_says_so():
     device = Scripted(np.zeros(1))
     source = Live("camera", device)
     source.close()
     assert device.closed_by == [threading.current_thread()]
-    assert list(source.frames()) == []
+    with pytest.raises(SourceLost, match="expected camera to be open, found it closed"):
+        next(source.frames())
 
 
 def test_closing_does_not_wait_for_a_device_that_hangs():

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from edgekit.errors import DataError
-from edgekit.runtime.sources import open_source
+from edgekit.runtime.sources import SourceLost, open_source
 from edgekit.runtime.sources.recording import Piece, Recording
 from tests.runtime.sources.sounds import write_wav
 
@@ -61,14 +61,13 @@ def test_a_tape_that_is_slower_to_decode_than_to_play_does_not_fall_behind_furth
     class Slow(Played):
         def pieces(self):
             for piece in super().pieces():
-                time.sleep(0.03)
+                time.sleep(0.1)
                 yield piece
 
-    ages = [
-        time.perf_counter_ns() - frame.captured_ns for frame in Recording("tape", Slow([0, *range(1, 30)])).frames()
-    ]
-    assert max(ages[:5]) > 60 * MS, "what is late at first is seen"
-    assert np.median(ages[15:]) < 150 * MS, "30 frames of 30 ms in 30 ms would be 840 ms behind"
+    source = Recording("tape", Slow([*range(20)]))
+    ages = [time.perf_counter_ns() - frame.captured_ns for frame in source.frames()]
+    assert max(ages) > 300 * MS, "what is late at first is seen"
+    assert np.median(ages[8:]) < 900 * MS, "20 frames of 100 ms in 20 ms would be 1980 ms behind"
 
 
 def test_without_pace_frames_come_at_once_with_the_time_at_which_they_were_read():
@@ -107,7 +106,8 @@ def test_closing_from_another_thread_ends_the_wait():
     assert list(frames) == []
     assert 0.04 < time.perf_counter() - begun < 1
     source.close()
-    assert list(source.frames()) == []
+    with pytest.raises(SourceLost, match="expected tape to be open, found it closed"):
+        next(source.frames())
 
 
 def test_a_folder_is_played_in_the_order_of_names_and_leaves_out_what_is_damaged(tmp_path):

@@ -231,3 +231,10 @@ def wait_until_gone(*pids: int) -> None:
 
 def accounted(report: dict) -> bool:
     return report["captured"] == report["processed"] + report["dropped"] > 0
+
+
+def imports_for_long(worker) -> None:
+    try:
+        time.sleep(WAIT_S)
+    except SystemExit:
+        raise ImportError("initialization failed") from None

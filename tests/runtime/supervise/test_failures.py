@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import time
 from functools import partial
 
 import pytest
@@ -19,6 +22,7 @@ from tests.runtime.supervise.tasks import (
     dies_when_told,
     fails,
     fails_once,
+    imports_for_long,
     lingers,
     look,
     loses_camera_once,
@@ -195,3 +199,29 @@ def test_a_supervisor_runs_once():
     supervisor.run()
     with pytest.raises(SessionError, match="has not run yet"):
         supervisor.run()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_worker_that_a_stranger_ends_is_started_again(number):
+    with running({"see": look}) as run:
+        first = run.event("started")
+        run.event("running")
+        os.kill(int(first.message.split()[1]), number)
+        why = {signal.SIGTERM: "ended by a signal that was not its supervisor's", signal.SIGKILL: "killed by SIGKILL"}
+        assert run.event("failed").message.startswith(why[number])
+        run.event("running")
+        report = run.stopped()
+    task = report.tasks["see"]
+    assert (report.code, task.state, task.restarts, task.why) == (0, "ended", 1, why[number])
+    assert task.loop["ended"] == "SIGTERM"
+
+
+def test_what_an_import_raises_when_it_is_interrupted_is_no_failure():
+    """A library may turn the end that it is told into an error of its own."""
+    with running({"see": imports_for_long}) as run:
+        run.event("started")
+        run.until(lambda state: state["tasks"]["see"]["pid"] is not None)
+        time.sleep(1.0)  # until it has begun to import
+        report = run.stopped()
+    task = report.tasks["see"]
+    assert (report.code, task.state, task.why) == (0, "ended", "")
