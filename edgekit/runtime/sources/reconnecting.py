@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from edgekit.errors import DataError, EdgekitError, TargetError
+from edgekit.errors import DataError, TargetError
 from edgekit.runtime.sources.frame import Frame, Source, SourceLost
 
 
@@ -38,15 +38,14 @@ class Reconnecting:
     """A Source that opens its source again when that is lost. The first opening is at once, and its error is raised;
     with a `name` it too may fail and be tried again, as of a camera that comes up after the robot.
 
-    A loss leaves a hole of one in the numbers, since nobody knows how many frames there were; `losses` counts them, and
-    `on_loss` hears of each, in the thread that reads. After `give_up_s` without a frame the last error is raised as
+    A loss leaves a hole of one in the numbers, since nobody knows how many frames there were; `losses` counts them,
+    and a loop hears of each. After `give_up_s` without a frame the last error is raised as
     SourceLost. What a recording ends with is an end, and no loss.
     """
 
     def __init__(
         self,
         source: Callable[[], Source],
-        on_loss: Callable[[EdgekitError], None] | None = None,
         *,
         name: str = "",
         give_up_s: float | None = None,
@@ -54,7 +53,7 @@ class Reconnecting:
         sleep: Callable[[float], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._open, self._on_loss, self._give_up_s, self._backoff = source, on_loss, give_up_s, backoff
+        self._open, self._give_up_s, self._backoff = source, give_up_s, backoff
         self._closed = threading.Event()
         self._sleep = sleep or self._closed.wait
         self._clock = clock
@@ -117,8 +116,6 @@ class Reconnecting:
             self.connected = False
             self.losses += 1
             self._tell("lost", str(error))
-            if self._on_loss:
-                self._on_loss(error if isinstance(error, EdgekitError) else SourceLost(str(error)))
         away_s = self._clock() - seen_s
         if self._give_up_s is not None and away_s >= self._give_up_s:
             raise SourceLost(

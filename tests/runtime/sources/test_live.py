@@ -120,11 +120,11 @@ def test_a_camera_that_comes_back_is_seen_again(streams, clip):
     losses, pauses = [], []
     source = Reconnecting(
         lambda: open_source(f"{streams.address}/camera.ts"),
-        losses.append,
         sleep=pauses.append,
         give_up_s=20,
         backoff=Backoff(seed=0),
     )
+    source.listen(lambda kind, message: losses.append((kind, message)))
     frames = []
     for frame in source.frames():
         frames.append(frame)
@@ -136,7 +136,8 @@ def test_a_camera_that_comes_back_is_seen_again(streams, clip):
     assert steps[hole] == 2
     assert 5 <= hole + 1 < 15
     assert difference(frames[hole + 1].data, moving(1)[0]) < 7  # the clip's first picture
-    assert source.losses == len(losses) == 1
+    assert source.losses == 1
+    assert [kind for kind, _ in losses] == ["lost", "back"]
     assert len(pauses) == 2  # one attempt failed
     assert streams.asked == ["/camera.ts"] * 3
 

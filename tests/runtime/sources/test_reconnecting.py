@@ -53,7 +53,9 @@ class World:
 
     def camera(self, **options) -> Reconnecting:
         options = {"backoff": Backoff(seed=1), **options}
-        return Reconnecting(self.open, self.heard.append, sleep=self.sleep, clock=lambda: self.now_s, **options)
+        source = Reconnecting(self.open, sleep=self.sleep, clock=lambda: self.now_s, **options)
+        source.listen(lambda kind, message: self.heard.append((kind, message)))
+        return source
 
 
 def numbers(source: Reconnecting) -> list[int]:
@@ -64,7 +66,9 @@ def test_numbers_go_on_behind_a_hole_and_keep_the_holes_of_the_source():
     world = World(Fake((0, 1, 4)), Fake((0, 2)), Fake((1, 2), None))
     source = world.camera()
     assert numbers(source) == [0, 1, 4, 6, 8, 11, 12]
-    assert (source.losses, world.heard, source.connected) == (2, [GONE, GONE], True)
+    kinds = ["lost", "back", "lost", "back"]
+    assert (source.losses, [kind for kind, _ in world.heard], source.connected) == (2, kinds, True)
+    assert world.heard[0] == ("lost", str(GONE))
     assert [fake.closed for fake in world.opened] == [1, 1, 0]
     assert (source.name, source.rate) == ("camera:0", 30.0)
 
@@ -91,7 +95,7 @@ def test_attempts_come_less_and_less_often_and_are_one_loss():
     assert (np.array(world.pauses) <= limits).all()
     assert (np.array(world.pauses) >= limits / 2).all()
     assert len(set(world.pauses / limits)) == 10  # drawn
-    assert (source.losses, world.heard) == (1, [GONE])
+    assert (source.losses, world.heard[0]) == (1, ("lost", str(GONE)))
 
 
 def test_after_a_frame_the_pauses_begin_small_again():
@@ -144,7 +148,7 @@ def test_what_is_wrong_with_the_program_is_not_tried_again():
 def test_an_error_of_the_system_is_heard_as_a_loss():
     world = World(Fake((0,), OSError("unplugged")), Fake((0,), None))
     numbers(world.camera())
-    assert [(type(error), str(error)) for error in world.heard] == [(SourceLost, "unplugged")]
+    assert world.heard[0] == ("lost", "unplugged")
 
 
 def test_closing_ends_a_pause_soon():
@@ -180,3 +184,12 @@ def test_a_source_that_opens_while_it_is_closed_is_closed_too():
     source._open = slow
     assert numbers(source) == [0]
     assert world.opened[1].closed >= 1
+
+
+def test_with_a_name_a_camera_may_come_up_later_than_the_robot():
+    world = World(TargetError("expected a camera, found none"), TargetError("still none"), Fake((0, 1), None))
+    source = world.camera(name="camera:0")
+    assert (source.name, source.rate, world.opened) == ("camera:0", None, [])
+    assert numbers(source) == [1, 2], "nobody knows what was missed"
+    assert [kind for kind, _ in world.heard] == ["lost", "back"]
+    assert len(world.pauses) == 2
