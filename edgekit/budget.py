@@ -36,7 +36,12 @@ _KEYS = {
     "p999_ms": ("<=", "latency", (0.0, math.inf)),
     "jitter_ms": ("<=", "latency", (0.0, math.inf)),
     "deadline_miss": ("<=", "latency", _FRACTION),
+    # A process of its own, from its start to its first outputs, and the most memory that it ever had.
+    "cold_start_s": ("<=", "latency", (0.0, math.inf)),
+    "peak_rss_mib": ("<=", "latency", (0.0, math.inf)),
 }
+# What `edgekit bench` alone measures.
+OF_A_PROCESS = ("cold_start_s", "peak_rss_mib")
 LABELLED = ("top1", "top5", "top1_drop", "top5_drop", "perplexity", "perplexity_rise", "worst_slice_drop")
 _LIMIT = re.compile(r"\s*([A-Za-z_0-9]+)\s*(<=|>=)\s*([0-9.eE+-]+)\s*")
 _EXIT_CODES = {"accuracy": 3, "latency": 4}
@@ -65,7 +70,8 @@ class Finding:
 
     `value` was found; the true value lies above `low`, and below `high`, with 95 % confidence each (accuracy is what it
     is on the data: there both are `value`). `missing` samples would probably decide an INCONCLUSIVE one; None where no
-    number of them, up to a million, would. `where` says what `value` was found in, where that is not all of the data.
+    number of them, up to a million, would. `where` says what `value` was found in, where that is not all of the data,
+    `doubts` name the conditions under which it was found that keep it from being a PASS.
     """
 
     limit: Limit
@@ -75,6 +81,7 @@ class Finding:
     high: float
     missing: int | None = None
     where: str = ""
+    doubts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         found = f"{self.limit}: {self.outcome}, found {self.value:.4g}"
@@ -82,6 +89,8 @@ class Finding:
             found += f" in {self.where}"
         if self.limit.gate == "latency":
             found += f" ({self.low:.4g} .. {self.high:.4g})"
+        if self.doubts:
+            return f"{found}, in doubt: {', '.join(self.doubts)}"
         if self.outcome == INCONCLUSIVE:
             found += f", about {self.missing} samples missing" if self.missing else ", and no number of samples decides"
         return found

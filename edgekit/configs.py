@@ -18,6 +18,8 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8+fp16", "fp8", "int4")
 CALIBRATED = ("int8", "int8+fp16", "fp8")
 METHODS = ("auto", "max", "mse", "percentile")
 BACKENDS = ("auto", "ort", "trt", "rtx")
+# When the requests of a latency measurement arrive.
+MODES = ("closed", "fixed-rate", "poisson", "offline", "soak")
 _LARGEST = 1e9
 TARGETS = ("cpu", "rtx", "desktop", "jetpack6", "jetpack7.0", "jetpack7.2")
 
@@ -114,6 +116,33 @@ class ValidateConfig(Config):
     duration: float = knob(60.0, "Seconds of latency measurement at the most.", least=0.01)
     slices: str | None = knob(None, "Judge slices too: label, or another column of the labels CSV.", metavar="COLUMN")
     robustness: bool = knob(False, "Also report how noise, blur and brightness change the answers of both models.")
+
+
+@dataclass(frozen=True)
+class BenchConfig(Config):
+    """How fast is it, and how sure is that?"""
+
+    data: str | None = knob(
+        None, "Real inputs: an .npz, a folder, or module:callable; else the model's example inputs.", metavar="D"
+    )
+    recipe: str | None = knob(None, "The recipe by which pictures become inputs: a name or a file.", metavar="R")
+    mode: str | None = knob(
+        None, "When requests arrive; by default fixed-rate with --fps, else closed, one after the other.", choices=MODES
+    )
+    fps: float | None = knob(None, "Requests a second, as a camera sends them; of poisson the mean.", least=1e-3)
+    duration: float = knob(60.0, "Seconds of measurement at the most; a soak lasts for all of them.", least=0.01)
+    requests: int | None = knob(None, "How many requests; else as many as the budget needs.", least=1)
+    budget: str | None = knob(None, "What must hold, such as 'p99_ms<=20,cold_start_s<=5'.", metavar="B")
+    allow: tuple[str, ...] = knob(
+        (), "A doubt that a warning names and that is not to keep a PASS back. Repeatable.", metavar="NAME"
+    )
+    backend: str = knob("auto", "Who computes; auto picks and says why.", choices=BACKENDS)
+    seed: int = knob(0, "Another number gives poisson other gaps.", least=0)
+    idle_gap: float | None = knob(None, "Also time the first request after a pause of so many seconds.", least=1e-3)
+    cold_starts: int | None = knob(
+        None, "Processes started to time the first answer; 5 if the budget asks, else 1.", least=0
+    )
+    samples: Path | None = knob(None, "Write the raw times of all requests and stages as an .npz.", metavar="F.npz")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ FLOORS = (
     ("bundle", "preprocess", "postprocess"),
     ("data", "metrics", "judge", "rewrite", "plugins", "reference", "models", "latency", "device", "runtime"),
     ("export", "quantize", "build", "validate"),
-    ("deploy", "check", "inspect", "install", "run", "selftest"),
+    ("deploy", "check", "inspect", "install", "run", "bench", "selftest"),
     ("cli",),
 )
 STAGES = FLOORS[4]
@@ -72,6 +72,7 @@ ONLY_IN = {
     | {"export", "quantize", "plugins", "selftest"},
     "ml_dtypes": {"quantize"},  # the eight-bit floats of onnx, which brings it
     "tomli": {"recipe"},
+    "mlperf_loadgen": {"latency"},
 }  # fmt: skip
 
 # What C++ of a folder of plugins/ may include: the beginning of the name, "<" for the standard library.

@@ -20,6 +20,8 @@ COMMANDS = {
     "check": "Which rules of the target a model breaks, and how to mend it.",
     "build-engine": "ONNX to a TensorRT engine.",
     "validate": "Accuracy and latency against a budget.",
+    "bench": "Latency of a model or a bundle, stage by stage.",
+    "compare": "Whether B is slower or less exact than A, by their reports.",
     "run": "A bundle on real input, samples or a camera.",
     "inspect": "What a model, an engine, a bundle or a report holds.",
     "bundle": "Sign and verify a bundle.",

@@ -1,22 +1,35 @@
-"""`edgekit plugins bench`."""
+"""`edgekit bench`."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from edgekit.cli.options import Output, common
+from edgekit.cli.options import FILE, Output, common, knobs
 from edgekit.cli.progress import progress_bar
+from edgekit.configs import BenchConfig
 
 
 @click.command("bench")
-@click.option("--device", metavar="SM:MULTIPROCESSORS", help="Show what would run on such a device; runs nothing.")
+@click.argument("source", type=FILE, metavar="ONNX_OR_BUNDLE")
+@click.option("--out", type=FILE, metavar="F", help="Where the report goes.  [default: ONNX_OR_BUNDLE.bench.json]")
+@knobs(BenchConfig)
 @common
-def bench_command(device: str | None, output: Output) -> None:
-    """Time the kernels on this machine's GPU, beside what no kernel can go below."""
-    from edgekit.plugins.bench import bench
-    from edgekit.reports import plain
+def command(source: Path, out: Path | None, config: BenchConfig, output: Output) -> int:
+    """Measure the latency of an ONNX file or a bundle, stage by stage, and judge it by a budget.
 
+    Exits 0 for PASS and without a budget, 4 when the budget is broken, 5 when too few requests were measured to tell,
+    or under a condition that could change the verdict: a warning names it, and --allow NAME accepts it.
+    """
+    from edgekit.bench import bench, report_lines
+
+    whole = source.resolve()  # "." has no name of its own
     with progress_bar(output) as progress:
-        found = list(bench(device, progress))
-    output.report({"problems": plain(found)})
-    output.say("\n".join(map(str, found)))
+        report = bench(source, out or whole.with_name(f"{whole.name}.bench.json"), config, progress)
+    output.warn(report.warnings)
+    output.report(report.to_json())
+    for line in report_lines(report):
+        output.say(line)
+    output.say(report.verdict)
+    return report.exit_code

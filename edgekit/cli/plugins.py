@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from edgekit.cli.bench import bench_command
 from edgekit.cli.options import FILE, Output, common
+from edgekit.cli.plugins_bench import bench_command
 
 
 @click.group("plugins")

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit.latency.doubts import Doubt
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -19,14 +21,18 @@ class Environment:
     load: float | None
     governor: str | None
 
-    def warnings(self) -> tuple[str, ...]:
+    def doubts(self) -> tuple[Doubt, ...]:
         """What makes the figures doubtful."""
         found = []
         if self.load is not None and self.load > 0.5:
-            found.append(f"the machine is busy: load average of {self.load:.2f} a core")
+            found.append(Doubt("busy", f"the machine is busy: load average of {self.load:.2f} a core"))
         if self.governor not in (None, "performance"):
-            found.append(f"the CPU's governor is {self.governor!r}, not 'performance'")
+            found.append(Doubt("governor", f"the CPU's governor is {self.governor!r}, not 'performance'"))
         return tuple(found)
+
+    def warnings(self) -> tuple[str, ...]:
+        """The doubts in words."""
+        return tuple(doubt.text for doubt in self.doubts())
 
 
 def environment(root: Path = Path("/")) -> Environment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +23,15 @@ _LONGEST_WARMUP_NS = 5_000_000_000
 
 @dataclass(frozen=True)
 class Samples:
-    """Raw times in ns, [n] each: kept, so that anyone can compute anything from them."""
+    """Raw times in ns, int64 [n] each: kept, so that anyone can compute anything from them.
+
+    `served` requests were answered, all n where it is None. The others stand at the end: they were due and still waited
+    when the time was over, which is what their `done_ns` says.
+    """
 
     intended_ns: npt.NDArray[np.int64]
     done_ns: npt.NDArray[np.int64]
+    served: int | None = None
 
     @property
     def latencies_ms(self) -> npt.NDArray[np.float64]:
@@ -33,10 +39,25 @@ class Samples:
         latencies: npt.NDArray[np.float64] = (self.done_ns - self.intended_ns) / 1e6
         return latencies
 
+    @property
+    def answered(self) -> int:
+        """How many requests were answered."""
+        return len(self.done_ns) if self.served is None else self.served
+
+    def followed(self, arrivals: Arrivals, count: int, now_ns: int) -> Arrivals:
+        """The next `count` requests, after these that came as `arrivals`."""
+        return arrivals.next_round(count, int(self.intended_ns[-1]), int(self.done_ns[-1]), now_ns)
+
+    def throughput(self) -> float:
+        """Answered requests a second, from when the first was meant to start; infinite where no time passed."""
+        seconds = float(self.done_ns[self.answered - 1] - self.intended_ns[0]) / _NS
+        return self.answered / seconds if seconds > 0 else math.inf
+
     def utilisation(self, fps: float) -> float:
         """The share of the time between arrivals that serving takes: from 1 on the queue grows without end."""
-        begun = np.maximum(self.intended_ns, np.concatenate([self.intended_ns[:1], self.done_ns[:-1]]))
-        return float((self.done_ns - begun).clip(min=0).mean()) * fps / _NS
+        done = self.done_ns[: self.answered]  # nobody served the others
+        begun = np.maximum(self.intended_ns[: self.answered], np.concatenate([self.intended_ns[:1], done[:-1]]))
+        return float((done - begun).clip(min=0).mean()) * fps / _NS
 
 
 @dataclass(frozen=True)
@@ -54,18 +75,19 @@ def measure(
     progress: Progress = no_progress,
     until_ns: int | None = None,
 ) -> Samples:
-    """Call `serve` once a request and return the raw times; at a fixed rate a late request starts at once.
+    """Call `serve` once a request and return the raw times; one that is later than intended starts at once.
 
     From `until_ns` on no request starts, but for the first. Those that were due by then and still wait are counted
     with the time that they have waited: a stall at the end must not hide whom it held up.
     """
     intended = np.empty(arrivals.count, np.int64)
     done = np.empty(arrivals.count, np.int64)
-    for index, planned in enumerate(arrivals.intended_ns(timer.now())):
+    begin_ns = timer.now()
+    for index, planned in enumerate(arrivals.intended_ns(begin_ns)):
         if until_ns is not None and index and max(planned or 0, timer.now()) >= until_ns:
-            waiting = _waiting(arrivals, intended[0], index, until_ns)
+            waiting = _waiting(arrivals, arrivals.begin_ns(begin_ns), index, until_ns)
             now = np.full(len(waiting), timer.now())
-            return Samples(np.concatenate([intended[:index], waiting]), np.concatenate([done[:index], now]))
+            return Samples(np.concatenate([intended[:index], waiting]), np.concatenate([done[:index], now]), index)
         if planned is not None:
             _wait_until(planned, timer)
         intended[index] = timer.now() if planned is None else planned
@@ -78,9 +100,10 @@ def measure(
 
 def _waiting(arrivals: Arrivals, start_ns: int, served: int, until_ns: int) -> npt.NDArray[np.int64]:
     """When the requests were due that came before `until_ns` and found no one to serve them."""
-    if arrivals.period_ns is None:
+    offsets = arrivals.offsets_ns()
+    if offsets is None:
         return np.empty(0, np.int64)
-    due = start_ns + np.arange(served, arrivals.count, dtype=np.int64) * arrivals.period_ns
+    due = start_ns + offsets[served:]
     return due[due < until_ns]
 
 
@@ -103,3 +126,16 @@ def _wait_until(planned: int, timer: Timer) -> None:
     """Sleep most of the way: the kernel wakes us up to 0.1 ms late, which counts as latency, as it does on a robot."""
     while (left := planned - timer.now()) > 0:
         timer.sleep(left / _NS)
+
+
+def unserved(arrivals: Arrivals, until_ns: int, now_ns: int) -> Samples:
+    """Those of `arrivals`, which have a `start_ns`, that were due before `until_ns`, and that nobody served by now."""
+    due = _waiting(arrivals, arrivals.begin_ns(now_ns), 0, until_ns)
+    return Samples(due, np.full(len(due), now_ns), 0)
+
+
+def joined(rounds: list[Samples]) -> Samples:
+    """Rounds that followed each other, as one; only in the last of them may there be who was not served."""
+    intended = np.concatenate([item.intended_ns for item in rounds])
+    done = np.concatenate([item.done_ns for item in rounds])
+    return Samples(intended, done, sum(item.answered for item in rounds))

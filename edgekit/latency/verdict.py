@@ -7,13 +7,13 @@ A limit on the q-quantile, and one of 1 - q on misses of a deadline, ask the sam
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.budget import FAIL, INCONCLUSIVE, PASS, Finding, Limit
+from edgekit.budget import FAIL, INCONCLUSIVE, OF_A_PROCESS, PASS, Finding, Limit
 from edgekit.errors import UsageError
 from edgekit.latency.stats import QUANTILES, Interval, binomial_cdf, effective_samples, miss_rate, quantile
 
@@ -49,6 +49,16 @@ def judge_latency(limit: Limit, latencies_ms: npt.NDArray[np.float64], deadline_
     return _finding(limit, found, missing)
 
 
+def judge_starts(limit: Limit, values: Sequence[float]) -> Finding:
+    """Judge a limit on what each of several processes showed, such as the seconds of its cold start, by the median.
+
+    Five of five within the limit are a PASS: that all are by chance has a probability of 0.5^5.
+    """
+    found = quantile(np.array(values), 0.5, len(values), _TWO_SIDED)
+    needed = _needed(0.5, sum(value <= limit.value for value in values), len(values), len(values))
+    return _finding(limit, found, None if needed is None else max(1, needed - len(values)))
+
+
 def samples_needed(limits: Iterable[Limit]) -> dict[float, int]:
     """How many independent samples each quantile needs before a limit on it can PASS: q^n <= 5 %, which is 299 for p99.
 
@@ -58,7 +68,7 @@ def samples_needed(limits: Iterable[Limit]) -> dict[float, int]:
     for limit in limits:
         if limit.key == "jitter_ms":
             asked = {q: _at_least(q, _TAIL / 2) for q in (0.5, 0.99)}
-        elif limit.gate == "latency":
+        elif limit.gate == "latency" and limit.key not in OF_A_PROCESS:
             q = 1 - limit.value if limit.key == "deadline_miss" else QUANTILES[limit.key]
             asked = {q: _at_least(q, _TAIL)} if 0 < q < 1 else {}
         else:

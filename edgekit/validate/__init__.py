@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.budget import LABELLED, Finding, Limit, doubt_fakes, parse_budget, verdict_of
+from edgekit.budget import LABELLED, OF_A_PROCESS, Finding, Limit, doubt_fakes, parse_budget, verdict_of
 from edgekit.configs import ValidateConfig
 from edgekit.data import Samples, told
 from edgekit.errors import ModelError, UsageError
@@ -141,6 +141,9 @@ def check_budget(limits: tuple[Limit, ...], fps: float | None) -> None:
     """Raise UsageError for what can be known to be unmeasurable before anything has run."""
     if fps is None and any(limit.key == "deadline_miss" for limit in limits):
         raise UsageError("expected a frame rate to judge deadline_miss by, found none", "--fps, whose period it is")
+    of_a_process = [limit.key for limit in limits if limit.key in OF_A_PROCESS]
+    if of_a_process:
+        raise UsageError(f"expected what validate measures, found {', '.join(of_a_process)}", "edgekit bench --budget")
 
 
 def _check_inputs(subject: Subject, reference: Path) -> None:

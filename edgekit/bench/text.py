@@ -1,0 +1,98 @@
+"""What was measured, for a person: quantiles with their intervals, never a mean alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgekit.bench.report import BenchReport
+from edgekit.latency import Interval
+from edgekit.latency.arrivals import OFFLINE, POISSON
+from edgekit.latency.stages import STAGES
+
+_ALL_AT_ONCE = "all due at once"
+_HOURLY_FROM_S = 600  # what a few seconds say of an hour is nonsense
+
+
+def report_lines(report: BenchReport) -> Iterator[str]:
+    """All but the verdict."""
+    yield f"measured on {report.data}"
+    yield from _latency_lines(report)
+    yield from _stage_lines(report)
+    yield from _process_lines(report)
+    yield from _course_lines(report)
+    yield from map(str, report.findings)
+
+
+def _latency_lines(report: BenchReport) -> Iterator[str]:
+    found = report.summary
+    if report.mode == OFFLINE:  # how long one of them waits says only how many there were
+        seconds = report.answered / report.throughput_per_s
+        yield f"{report.answered} of {found.n} requests, {_ALL_AT_ONCE}: {seconds:.4g} s, {_rate(report)}"
+        return
+    yield f"latency of {found.n} requests, {_arrivals(report)}: mean {found.mean_ms:.4g} ms"
+    pairs = (("p50", found.p50_ms), ("p90", found.p90_ms), ("p99", found.p99_ms), ("p99.9", found.p999_ms))
+    for (name, interval), worth in zip(pairs, found.effective_n.values(), strict=False):
+        sure = f"with 95 % confidence {_ends(interval)}, worth {worth} independent ones"
+        yield f"  {name} {interval.value:.4g} ms, {sure}"
+    if found.deadline_miss is not None:
+        miss = found.deadline_miss
+        ends = f"{miss.low:.2%} .. {miss.high:.2%}"
+        yield f"  deadline of {report.deadline_ms:.4g} ms missed by {miss.value:.2%}, with 95 % confidence {ends}"
+    busy = "" if report.utilisation is None else f", busy for {report.utilisation:.0%} of the time"
+    yield f"  jitter {found.jitter_ms:.4g} ms, {_rate(report)}{busy}"
+
+
+def _rate(report: BenchReport) -> str:
+    return f"{report.throughput_per_s:.4g} answers a second"
+
+
+def _arrivals(report: BenchReport) -> str:
+    if report.fps is None:
+        return "one after the other"
+    return f"{report.fps:g} a second" + (" in the mean, at random" if report.mode == POISSON else "")
+
+
+def _stage_lines(report: BenchReport) -> Iterator[str]:
+    times = ", ".join(f"{name} {stage.p50_ms.value:.3g}" for name, stage in report.stages.items())
+    slow = ", ".join(f"{name} {stage.p99_ms.value:.3g}" for name, stage in report.stages.items())
+    yield f"stages in ms: p50 {times}; p99 {slow}"
+    reasons: dict[str, list[str]] = {}
+    for name in STAGES:
+        if name in report.absent_stages:
+            reasons.setdefault(report.absent_stages[name], []).append(name)
+    for why, names in reasons.items():
+        yield f"  not there: {', '.join(names)}, {why}"
+
+
+def _process_lines(report: BenchReport) -> Iterator[str]:
+    if not report.starts:
+        return
+    start = min(report.starts, key=lambda one: abs(one.seconds - (report.cold_start_s or 0)))
+    rest = start.seconds - start.open_s - start.first_s
+    parts = f"Python {rest:.2g}, opening {start.open_s:.2g}, first inference {start.first_s:.2g}"
+    many = "a new process" if len(report.starts) == 1 else f"{len(report.starts)} new processes, the median"
+    yield f"cold start {report.cold_start_s:.3g} s ({parts}), {report.peak_rss_mib:.0f} MiB of memory: {many}"
+
+
+def _course_lines(report: BenchReport) -> Iterator[str]:
+    if report.idle_gap is not None:
+        gap = report.idle_gap
+        yield (
+            f"after a pause of {gap.pause_s:g} s: {gap.first_ms.value:.4g} ms ({_ends(gap.first_ms)}), "
+            f"else {gap.settled_ms.value:.4g} ms ({_ends(gap.settled_ms)}): {gap.slower:.2f} times"
+        )
+    if report.soak is None:
+        return
+    yield f"soak in windows of {report.soak.window_s:g} s:"
+    for window in report.soak.windows:
+        heat = "" if window.celsius is None else f", {window.celsius:.0f} C"
+        times = f"p50 {window.p50_ms:.4g}, p99 {window.p99_ms:.4g}, worst {window.max_ms:.4g} ms"
+        yield f"  from {window.begin_s:g} s: {window.n} requests, {times}{heat}"
+    found = report.soak.drift
+    chance = "too few windows to tell whether by chance" if found.p is None else f"p {found.p:.2g}"
+    hourly = f"{found.per_hour:+.1%} an hour, " if report.duration_s >= _HOURLY_FROM_S else ""
+    yield f"  drift {found.change:+.1%} over the whole ({hourly}{chance})"
+
+
+def _ends(interval: Interval) -> str:
+    return f"{interval.low:.4g} .. {interval.high:.4g}"
