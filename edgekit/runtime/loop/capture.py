@@ -18,6 +18,7 @@ class Capture:
         self.lost = False  # the source went away, rather than came to its end
         self.silent = False  # it has given no frame for long
         self._last_ns = 0  # when it gave one, or was begun
+        self._reopened_ns = 0
         self._source, self._slot, self._events = source, slot, events
         self._stopping = False
         self._next: int | None = None
@@ -32,10 +33,16 @@ class Capture:
         self._thread.start()
 
     def look(self, now_ns: int, limit_ns: int) -> None:
-        """See whether the source is silent; called by the loop's thread, again and again."""
+        """See whether the source is silent, and have it opened anew if it can be; called again and again.
+
+        A camera may stay open and give nothing any more, as after a fault of its bus.
+        """
         silent = not self._slot.closed and not self._slot.waiting and now_ns - self._last_ns >= limit_ns
         if silent and not self.silent:
             self._events.add("silent", self._source.name, f"no frame for {limit_ns / 1e9:g} s")
+        if silent and now_ns - self._reopened_ns >= limit_ns:
+            self._reopened_ns = now_ns
+            getattr(self._source, "reopen", lambda: None)()
         self.silent = silent
 
     def begin_stop(self) -> None:

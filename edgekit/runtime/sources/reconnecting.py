@@ -62,6 +62,7 @@ class Reconnecting:
         self.name, self.rate = (name, None) if self._source is None else (self._source.name, self._source.rate)
         self.losses = 0
         self.connected = True
+        self._stuck = False  # it was told to be opened anew
         self._first, self._last = 0, -1  # the number that the open source's first frame has, and that of the latest
 
     def listen(self, listener: Callable[[str, str], object]) -> None:
@@ -82,7 +83,9 @@ class Reconnecting:
                     self._last = self._first + frame.number
                     yield replace(frame, number=self._last, source=self.name)
                     seen_s = self._clock()
-                return
+                if not self._stuck:
+                    return
+                raise SourceLost(f"expected frames of {self.name}, found none for long")
             except (DataError, TargetError, OSError) as error:
                 if self._closed.is_set():
                     return
@@ -95,6 +98,16 @@ class Reconnecting:
         source = self._source
         if source is not None:
             source.close()
+
+    def reopen(self) -> None:
+        """Let go of a source that is open and gives nothing, so that it is opened anew; from any thread.
+
+        Closing may wait for a driver, which is left to a thread. Nothing is done while none is open.
+        """
+        source = self._source
+        if source is not None and not self._stuck:
+            self._stuck = True
+            threading.Thread(target=source.close, name=f"closes {self.name}", daemon=True).start()
 
     def _tell(self, kind: str, message: str) -> None:
         if self._listener is not None:
@@ -110,8 +123,9 @@ class Reconnecting:
     def _lose(self, error: DataError | TargetError | OSError, seen_s: float) -> None:
         """Count and say what was lost; an attempt that failed is no loss of its own."""
         source, self._source = self._source, None
-        if source is not None:
+        if source is not None and not self._stuck:  # else it is being closed
             source.close()
+        self._stuck = False
         if self.connected:
             self.connected = False
             self.losses += 1

@@ -20,7 +20,7 @@ _PROPER = (signal.SIGTERM, signal.SIGINT)  # also sent by others, such as system
 class Task:
     """Turned by the supervisor's thread. `now_s` is of `time.monotonic`.
 
-    starting -> running | degraded | hung -> stopping -> waiting -> starting … or ended, or given up.
+    starting -> running | blind | degraded | hung -> stopping -> waiting -> starting … or ended, or given up.
     """
 
     def __init__(self, name: str, payload: bytes, restarts: Restarts, events: Events) -> None:
@@ -143,7 +143,8 @@ class Task:
             self._ran_s, self.ran = now_s, True
         self._since_s = now_s
         self._set(state)
-        self._events.add(state, self.name, _last_words(self._said) if state in ("hung", "degraded") else "")
+        why = _last_words(self._said) if state in ("blind", "hung", "degraded") else ""
+        self._events.add(state, self.name, why)
 
     def _limit(self) -> tuple[float, str]:
         """Until when something has to change, and what is wrong if it does not."""

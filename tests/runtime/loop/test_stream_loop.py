@@ -11,7 +11,7 @@ import pytest
 
 from edgekit.errors import DataError, SessionError, UsageError
 from edgekit.runtime.loop import Policy, StreamLoop
-from edgekit.runtime.sources import SourceLost
+from edgekit.runtime.sources import Backoff, Reconnecting, SourceLost
 from tests.runtime.loop.cameras import Camera, Scripted, frame, number_of, restless, wait_until_captured
 
 FIFO = Policy(buffer="fifo", capacity=100)
@@ -378,6 +378,25 @@ def test_a_camera_that_is_silent_or_gone_while_another_goes_on_is_seen():
     gone.run()
     thread.join()
     assert states[-1] == "blind"
+
+
+def test_a_camera_that_stays_open_and_gives_nothing_is_opened_anew_again_and_again():
+    made = []
+
+    def opens():
+        made.append(Scripted(0, 1, name="front", ends=False) if len(made) != 1 else Scripted(name="front", ends=False))
+        return made[-1]
+
+    seen = []
+    camera = Reconnecting(opens, backoff=Backoff(0.01, 0.01))
+    report = StreamLoop(camera, number_of, seen.append, Policy("fifo", silent_ms=100)).run(frames=4)
+    assert len(made) == 3, "the second gave nothing at all"
+    assert [item.frame.number for item in seen] == [0, 1, 3, 4]
+    kinds_seen = [event.kind for event in report.events]
+    assert kinds_seen[:2] == ["silent", "lost"]
+    assert kinds_seen.count("lost") == kinds_seen.count("back") == 1
+    assert "found none for long" in report.events[1].message
+    assert all(source.closed for source in made)
 
 
 def test_a_source_that_waits_for_a_slow_loop_is_not_silent():
