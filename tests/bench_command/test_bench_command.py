@@ -118,7 +118,7 @@ def test_the_code_and_the_last_lines(here, called, budget, more, code, says):
 
 
 def test_made_up_numbers_are_said_and_pass_when_they_are_allowed(here, called):
-    asked = ["small.onnx", "--budget", "p50_ms<=60000", "--requests", "100", *QUICK, *CALM]
+    asked = ["small.onnx", "--budget", "p50_ms<=60000", *QUICK, *CALM]
     code, out, err = called(*asked)
     assert code == 5
     assert out.splitlines()[0] == "measured on made-up numbers, not real inputs"
@@ -129,7 +129,7 @@ def test_made_up_numbers_are_said_and_pass_when_they_are_allowed(here, called):
 
 def test_example_inputs_beside_the_model_are_real(here, called):
     shutil.copy("small.npz", "small.onnx.examples.npz")
-    code, out, _ = called("small.onnx", "--budget", "p50_ms<=60000", "--requests", "100", *QUICK, *CALM)
+    code, out, _ = called("small.onnx", "--budget", "p50_ms<=60000", *QUICK, *CALM)
     assert code == 0
     assert out.splitlines()[0] == "measured on the example inputs of small.onnx.examples.npz"
 
