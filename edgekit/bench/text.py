@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgekit.bench.report import BenchReport
-from edgekit.latency import Interval
 from edgekit.latency.arrivals import OFFLINE, POISSON
 from edgekit.latency.stages import STAGES
 
@@ -30,14 +29,7 @@ def _latency_lines(report: BenchReport) -> Iterator[str]:
         yield f"{report.answered} of {found.n} requests, {_ALL_AT_ONCE}: {seconds:.4g} s, {_rate(report)}"
         return
     yield f"latency of {found.n} requests, {_arrivals(report)}: mean {found.mean_ms:.4g} ms"
-    pairs = (("p50", found.p50_ms), ("p90", found.p90_ms), ("p99", found.p99_ms), ("p99.9", found.p999_ms))
-    for (name, interval), worth in zip(pairs, found.effective_n.values(), strict=False):
-        sure = f"with 95 % confidence {_ends(interval)}, worth {worth} independent ones"
-        yield f"  {name} {interval.value:.4g} ms, {sure}"
-    if found.deadline_miss is not None:
-        miss = found.deadline_miss
-        ends = f"{miss.low:.2%} .. {miss.high:.2%}"
-        yield f"  deadline of {report.deadline_ms:.4g} ms missed by {miss.value:.2%}, with 95 % confidence {ends}"
+    yield from found.lines(report.deadline_ms, ("p50", "p90", "p99", "p99.9"))
     busy = "" if report.utilisation is None else f", busy for {report.utilisation:.0%} of the time"
     yield f"  jitter {found.jitter_ms:.4g} ms, {_rate(report)}{busy}"
 
@@ -78,8 +70,8 @@ def _course_lines(report: BenchReport) -> Iterator[str]:
     if report.idle_gap is not None:
         gap = report.idle_gap
         yield (
-            f"after a pause of {gap.pause_s:g} s: {gap.first_ms.value:.4g} ms ({_ends(gap.first_ms)}), "
-            f"else {gap.settled_ms.value:.4g} ms ({_ends(gap.settled_ms)}): {gap.slower:.2f} times"
+            f"after a pause of {gap.pause_s:g} s: {gap.first_ms.value:.4g} ms ({gap.first_ms.ends}), "
+            f"else {gap.settled_ms.value:.4g} ms ({gap.settled_ms.ends}): {gap.slower:.2f} times"
         )
     if report.soak is None:
         return
@@ -92,7 +84,3 @@ def _course_lines(report: BenchReport) -> Iterator[str]:
     chance = "too few windows to tell whether by chance" if found.p is None else f"p {found.p:.2g}"
     hourly = f"{found.per_hour:+.1%} an hour, " if report.duration_s >= _HOURLY_FROM_S else ""
     yield f"  drift {found.change:+.1%} over the whole ({hourly}{chance})"
-
-
-def _ends(interval: Interval) -> str:
-    return f"{interval.low:.4g} .. {interval.high:.4g}"

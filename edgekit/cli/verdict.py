@@ -42,14 +42,7 @@ def _latency_lines(latency: LatencyReport | None) -> Iterator[str]:
     found = latency.summary
     rate = f"{latency.fps:g} a second" if latency.fps else "one after the other"
     yield f"latency of {found.n} requests, {rate}: mean {found.mean_ms:.4g} ms"
-    for name, interval in (("p50", found.p50_ms), ("p90", found.p90_ms), ("p99", found.p99_ms)):
-        ends = f"{interval.low:.4g} .. {interval.high:.4g}"
-        worth = f"worth {found.effective_n[f'{name}_ms']} independent ones"
-        yield f"  {name} {interval.value:.4g} ms, with 95 % confidence {ends}, {worth}"
-    if found.deadline_miss is not None:
-        miss = found.deadline_miss
-        ends = f"{miss.low:.2%} .. {miss.high:.2%}"
-        yield f"  deadline of {latency.deadline_ms:.4g} ms missed by {miss.value:.2%}, with 95 % confidence {ends}"
+    yield from found.lines(latency.deadline_ms)
 
 
 def _decibels(value: float) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,11 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def ends(self) -> str:
+        """Both, for a person."""
+        return f"{self.low:.4g} .. {self.high:.4g}"
+
 
 @dataclass(frozen=True)
 class LatencySummary:
@@ -46,6 +51,17 @@ class LatencySummary:
     p999_ms: Interval
     jitter_ms: float
     deadline_miss: Interval | None
+
+    def lines(self, deadline_ms: float | None, names: tuple[str, ...] = ("p50", "p90", "p99")) -> Iterator[str]:
+        """For a person: these quantiles with their intervals, and how often the deadline was missed."""
+        quantiles = {"p50": self.p50_ms, "p90": self.p90_ms, "p99": self.p99_ms, "p99.9": self.p999_ms}
+        for name in names:
+            found, worth = quantiles[name], self.effective_n[f"{name.replace('.', '')}_ms"]
+            yield f"  {name} {found.value:.4g} ms, with 95 % confidence {found.ends}, worth {worth} independent ones"
+        if self.deadline_miss is not None:
+            miss = self.deadline_miss
+            ends = f"{miss.low:.2%} .. {miss.high:.2%}"
+            yield f"  deadline of {deadline_ms:.4g} ms missed by {miss.value:.2%}, with 95 % confidence {ends}"
 
 
 def summarise(latencies_ms: npt.NDArray[np.float64], deadline_ms: float | None = None) -> LatencySummary:

@@ -17,8 +17,6 @@ def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
 
     `stop` may take no lock: the main thread may hold it. Raises UsageError outside the main thread.
     """
-    if threading.current_thread() is not threading.main_thread():
-        raise UsageError("expected signals to be handled by the main thread, found another", "loop.stop() from there")
     seen = False
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -28,6 +26,18 @@ def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
         seen = True
         stop(signal.Signals(number).name)
 
+    with handling(handle, "loop.stop() from there"):
+        yield
+
+
+@contextlib.contextmanager
+def handling(handle: Callable[[int, FrameType | None], None], instead: str) -> Iterator[None]:
+    """Have `handle` hear of SIGINT and SIGTERM while inside.
+
+    Raises UsageError outside the main thread, with what to do there `instead`.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise UsageError("expected signals to be handled by the main thread, found another", instead)
     before = [(number, signal.signal(number, handle)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         yield

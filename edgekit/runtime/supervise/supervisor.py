@@ -6,7 +6,6 @@ import contextlib
 import copy
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import wait
@@ -17,6 +16,7 @@ from typing import Any
 from edgekit.errors import SessionError, UsageError
 from edgekit.reports import plain
 from edgekit.runtime.loop.events import Events, Listener
+from edgekit.runtime.loop.signals import handling
 from edgekit.runtime.supervise import importing
 from edgekit.runtime.supervise.payload import payload_of
 from edgekit.runtime.supervise.report import SuperviseReport
@@ -109,20 +109,14 @@ class Supervisor:
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
         """While inside, the first SIGINT or SIGTERM ends all tasks in order, the second at once."""
-        if threading.current_thread() is not threading.main_thread():
-            raise UsageError("expected signals to be handled by the main thread, found another", "supervisor.stop()")
 
         def handle(number: int, frame: FrameType | None) -> None:
             if self._stop:
                 self.kill()
             self.stop(signal.Signals(number).name)
 
-        before = [(number, signal.signal(number, handle)) for number in (signal.SIGINT, signal.SIGTERM)]
-        try:
+        with handling(handle, "supervisor.stop()"):
             yield
-        finally:
-            for number, handler in before:
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def state(self) -> dict[str, Any]:
         """As in the state's file, but of now; any thread may ask."""
