@@ -10,19 +10,19 @@ from typing import Any
 
 from edgekit.bench.asked import limits_of, mode_of, starts_of
 from edgekit.bench.measuring import Measured, judged, measured
+from edgekit.bench.papers import check_all_apart, papers
 from edgekit.bench.report import BenchReport
 from edgekit.bench.requests import Requests, find_requests
 from edgekit.bench.serving import Server, serving
 from edgekit.bench.text import report_lines
 from edgekit.budget import FAKE_DEVICE, doubt_fakes, verdict_of
 from edgekit.configs import BenchConfig, ValidateConfig
-from edgekit.files import check_apart, json_bytes, sha256_of, written_aside
+from edgekit.files import json_bytes, sha256_of, written_aside
 from edgekit.latency import Doubt, Timer, summarise
 from edgekit.latency.arrivals import SOAK
 from edgekit.latency.cold_start import Request, Start, cold_starts
 from edgekit.latency.conditions import Conditions, machine
 from edgekit.latency.doubts import settle
-from edgekit.latency.raw import write_samples
 from edgekit.latency.stages import summarise_stages
 from edgekit.reports import Progress, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.reading import read_onnx_file
@@ -47,17 +47,14 @@ def bench(
     together, DataError, ModelError, RecipeError, IntegrityError or OutputError, TargetError for a backend that is not
     there and for BF16 without a GPU, SessionError for a model that fails; a broken budget is no error but a verdict.
     """
-    check_apart(source, out)
+    asked = papers(config)
+    check_all_apart(source, [out, *(path for path, _ in asked)])
     with ExitStack() as files:
         partial = files.enter_context(written_aside(out))
-        raw = None
-        if config.samples is not None:
-            check_apart(config.samples, out)
-            check_apart(source, config.samples)
-            raw = files.enter_context(written_aside(config.samples))
+        beside = [(files.enter_context(written_aside(path)), writer) for path, writer in asked]
         report, run = _report(source, out, config, progress, timer)
-        if raw is not None:
-            write_samples(raw, run.samples, run.times)
+        for aside, writer in beside:
+            writer(aside, report, run)
         partial.write_bytes(json_bytes(report.to_json()))
     return report
 
