@@ -20,6 +20,7 @@ METHODS = ("auto", "max", "mse", "percentile")
 BACKENDS = ("auto", "ort", "trt", "rtx")
 # When the requests of a latency measurement arrive.
 MODES = ("closed", "fixed-rate", "poisson", "offline", "soak")
+JUDGES = ("loadgen",)
 _LARGEST = 1e9
 TARGETS = ("cpu", "rtx", "desktop", "jetpack6", "jetpack7.0", "jetpack7.2")
 
@@ -106,7 +107,11 @@ class ValidateConfig(Config):
 
     reference: Path | None = knob(None, "The FP32 ONNX to compare with.", metavar="REF.onnx")
     data: str | None = knob(None, "Real inputs: an .npz, a folder, or module:callable.", metavar="D")
-    budget: str = knob("sqnr_db>=30", "What must hold, such as 'top1_drop<=0.01,p99_ms<=20'.", metavar="B")
+    budget: str | None = knob(
+        None,
+        "What must hold, such as 'top1_drop<=0.01,p99_ms<=20'; else what a bundle was made for, or 'sqnr_db>=30'.",
+        metavar="B",
+    )
     recipe: str | None = knob(None, "The recipe by which pictures become inputs: a name or a file.", metavar="R")
     samples: int = knob(512, "How many samples to judge at the most, evenly spaced.", least=1)
     labels: Path | None = knob(None, "What the samples are: an .npy, or a CSV sample,label.", metavar="L")
@@ -114,8 +119,13 @@ class ValidateConfig(Config):
     fps: float | None = knob(None, "Send requests at this rate, as a camera does; else back to back.", least=1e-3)
     requests: int | None = knob(None, "Latency requests; else as many as the budget needs.", least=1)
     duration: float = knob(60.0, "Seconds of latency measurement at the most.", least=0.01)
+    allow: tuple[str, ...] = knob(
+        (), "A doubt that a warning names and that is not to keep a PASS back. Repeatable.", metavar="NAME"
+    )
     slices: str | None = knob(None, "Judge slices too: label, or another column of the labels CSV.", metavar="COLUMN")
     robustness: bool = knob(False, "Also report how noise, blur and brightness change the answers of both models.")
+    html: Path | None = knob(None, "Also write it as a page.", metavar="F.html")
+    markdown: Path | None = knob(None, "Also write a summary for a pull request, in Markdown.", metavar="F.md")
 
 
 @dataclass(frozen=True)
@@ -132,7 +142,9 @@ class BenchConfig(Config):
     fps: float | None = knob(None, "Requests a second, as a camera sends them; of poisson the mean.", least=1e-3)
     duration: float = knob(60.0, "Seconds of measurement at the most; a soak lasts for all of them.", least=0.01)
     requests: int | None = knob(None, "How many requests; else as many as the budget needs.", least=1)
-    budget: str | None = knob(None, "What must hold, such as 'p99_ms<=20,cold_start_s<=5'.", metavar="B")
+    budget: str | None = knob(
+        None, "What must hold, such as 'p99_ms<=20,cold_start_s<=5'; else what a bundle was made for.", metavar="B"
+    )
     allow: tuple[str, ...] = knob(
         (), "A doubt that a warning names and that is not to keep a PASS back. Repeatable.", metavar="NAME"
     )
@@ -142,7 +154,18 @@ class BenchConfig(Config):
     cold_starts: int | None = knob(
         None, "Processes started to time the first answer; 5 if the budget asks, else 1.", least=0
     )
+    judge: str | None = knob(
+        None, "An outside judge that sends requests of its own: both clocks on the same ones.", choices=JUDGES
+    )
+    beside: tuple[str, ...] = knob(
+        (),
+        "Another model that runs meanwhile in a process of its own, @10 for 10 a second. Repeatable.",
+        metavar="S[@FPS]",
+    )
     samples: Path | None = knob(None, "Write the raw times of all requests and stages as an .npz.", metavar="F.npz")
+    html: Path | None = knob(None, "Write the report as a page that needs no network.", metavar="F.html")
+    trace: Path | None = knob(None, "Write a trace for ui.perfetto.dev or chrome://tracing.", metavar="F.json")
+    markdown: Path | None = knob(None, "Write a summary for a pull request, in Markdown.", metavar="F.md")
 
 
 @dataclass(frozen=True)
@@ -160,7 +183,13 @@ class DeployConfig(Config):
     shape: tuple[str, ...] = knob((), "Range of an input: name:min:opt:max, or name:shape. Repeatable.", metavar="S")
     labels: Path | None = knob(None, "What the samples of --data are: an .npy, or a CSV sample,label.", metavar="L")
     fps: float | None = knob(None, "Measure latency at this rate, as a camera sends frames.", least=1e-3)
+    allow: tuple[str, ...] = knob(
+        (), "A doubt that a warning names and that is not to keep a PASS back. Repeatable.", metavar="NAME"
+    )
     slices: str | None = knob(None, "Judge slices too: label, or another column of the labels CSV.", metavar="COLUMN")
+    embed_samples: bool = knob(
+        False, "Put the first sample of --data into the bundle as its golden input, instead of made-up numbers."
+    )
 
 
 @dataclass(frozen=True)
@@ -191,6 +220,22 @@ class RunConfig(Config):
         (), "Open only what one of these keys signed. Repeatable.", metavar="PUB_OR_DIR"
     )
     require_signature: bool = knob(False, "Refuse a bundle that is not signed.")
+
+
+@dataclass(frozen=True)
+class InstallConfig(Config):
+    """A bundle becomes the one that a device runs."""
+
+    golden: Path | None = knob(
+        None, "An input with its right answer, which the bundle has to give; else its own golden.npz.", metavar="F.npz"
+    )
+    backend: str = knob("auto", "Who computes; auto picks and says why.", choices=BACKENDS)
+    fallback: bool = knob(True, "Where no engine of the bundle runs here, take its ONNX; else refuse it.")
+    trusted_keys: tuple[str, ...] = knob(
+        (), "Install only what one of these keys signed. Repeatable.", metavar="PUB_OR_DIR"
+    )
+    require_signature: bool = knob(False, "Refuse a bundle that is not signed.")
+    wait: float = knob(0.0, "Seconds to wait for another install into the same ROOT.", metavar="S", least=0)
 
 
 @dataclass(frozen=True)

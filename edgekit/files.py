@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import itertools
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgekit.errors import OutputError
+
+# What only a write can meet: the disk is full, the user's share of it is, the file may not grow.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -27,14 +32,18 @@ def written_aside(out: Path) -> Iterator[Path]:
         if out.exists() and not out.is_file():
             # A rename would put our file in the place of a folder, a device or a pipe.
             raise OutputError(f"expected the name of a file to write, found {out}, which is none", "another OUT")
-        partial = _beside(out)
-        partial.touch(exist_ok=False)
+    partial = _beside(out)
     try:
-        yield partial
+        with _blame_on(out):
+            partial.touch(exist_ok=False)
+        with _room_for(out):
+            yield partial
         with _blame_on(out):
             partial.replace(out)
     finally:
-        partial.unlink(missing_ok=True)
+        # A disk that became read-only refuses this as well: the error that is on its way says so.
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -52,11 +61,13 @@ def folder_written_aside(out: Path, marker: str) -> Iterator[Path]:
             raise OutputError(f"expected a folder to write to, found the file {out}")
         if out.exists() and any(out.iterdir()) and not (out / marker).is_file():
             raise OutputError(f"expected {out} to be empty or to hold {marker}, found other files", "another OUT")
-        partial = _beside(out)
-        partial.mkdir()
+    partial = _beside(out)
     previous = partial.with_suffix(".old.part")
     try:
-        yield partial
+        with _blame_on(out):
+            partial.mkdir()
+        with _room_for(out):
+            yield partial
         with _blame_on(out):
             if out.exists():
                 out.rename(previous)
@@ -74,6 +85,16 @@ def check_apart(source: Path, out: Path) -> None:
         raise OutputError(f"expected OUT to be another file than {source}, found the same", "another OUT")
 
 
+@contextlib.contextmanager
+def all_written_aside(source: Path, outs: Sequence[Path]) -> Iterator[list[Path]]:
+    """`written_aside` of several: nothing appears where one of them fails. Raises OutputError where two are one file,
+    or one is the `source`."""
+    for first, second in itertools.combinations([source, *outs], 2):
+        check_apart(first, second)
+    with contextlib.ExitStack() as files:
+        yield [files.enter_context(written_aside(out)) for out in outs]
+
+
 def _beside(out: Path) -> Path:
     """A name that no other process or thread uses; made by hand, since `tempfile` costs the runtime 10 ms to import."""
     return out.with_name(f".{out.name}.{os.getpid()}-{time.monotonic_ns()}.part")
@@ -85,6 +106,23 @@ def _blame_on(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"expected to be able to write {out}, found: {error.strerror}", "another OUT") from error
+
+
+@contextlib.contextmanager
+def _room_for(out: Path) -> Iterator[None]:
+    """A disk that fills up while `out` is made is an OutputError; what else the work raises is not ours to explain.
+
+    The system does not say which file had no room: it may be another that is made at the same time.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise OutputError(
+            f"expected room for {out} and what is written with it, found: {error.strerror}",
+            "free space there and in the folder of temporary files, or another OUT",
+        ) from error
 
 
 def write_json(out: Path, value: Any) -> None:

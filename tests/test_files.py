@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.errors import OutputError
-from edgekit.files import check_apart, folder_written_aside, json_bytes, sha256_of, written_aside
+from edgekit.files import all_written_aside, check_apart, folder_written_aside, json_bytes, sha256_of, written_aside
 
 bundle_folder = functools.partial(folder_written_aside, marker="inside")
 
@@ -138,3 +138,26 @@ def test_a_stage_does_not_replace_its_source(tmp_path):
     (tmp_path / "b").symlink_to(tmp_path / "a")
     with pytest.raises(OutputError, match="found the same"):
         check_apart(tmp_path / "a", tmp_path / "b")
+
+
+def test_of_several_all_appear_or_none(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    with pytest.raises(ZeroDivisionError), all_written_aside(tmp_path / "source", [first, second]) as (one, other):
+        one.write_text("x")
+        other.write_text(str(1 // 0))
+    assert list(tmp_path.iterdir()) == []
+    with all_written_aside(tmp_path / "source", [first, second]) as (one, other):
+        one.write_text("1")
+        other.write_text("2")
+    assert (first.read_text(), second.read_text(), len(list(tmp_path.iterdir()))) == ("1", "2", 2)
+
+
+@pytest.mark.parametrize("outs", [("source",), ("a", "a"), ("a", "b", "./a"), ("a", "link")])
+def test_no_two_of_several_are_one(tmp_path, outs):
+    (tmp_path / "link").symlink_to(tmp_path / "source")
+    with (
+        pytest.raises(OutputError, match="found the same"),
+        all_written_aside(tmp_path / "source", [tmp_path / out for out in outs]),
+    ):
+        raise AssertionError("it began")
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]

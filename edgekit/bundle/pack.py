@@ -18,7 +18,10 @@ class Contents:
 
 
 def pack(out: Path, manifest: Manifest, contents: Contents) -> Manifest:
-    """Write the bundle to the folder `out`, whole or not at all; return the manifest with the digests filled in."""
+    """Write the bundle to the folder `out`, whole or not at all; return the manifest with the digests filled in.
+
+    Raises IntegrityError for a manifest that would not be read again, such as one of files that are not there.
+    """
     import shutil  # the runtime imports this room and packs nothing
 
     with folder_written_aside(out, MANIFEST) as partial:
@@ -31,5 +34,7 @@ def pack(out: Path, manifest: Manifest, contents: Contents) -> Manifest:
         names = sorted([*contents.copies, *contents.made])
         files = {name: FileEntry((partial / name).stat().st_size, sha256_of(partial / name)) for name in names}
         complete = replace(manifest, files=files)
-        (partial / MANIFEST).write_bytes(complete.dump())
+        data = complete.dump()
+        Manifest.parse(data)  # names and tensors that no device would open are not written either
+        (partial / MANIFEST).write_bytes(data)
     return complete

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -24,11 +27,12 @@ COMMANDS = {
     "compare": "Whether B is slower or less exact than A, by their reports.",
     "run": "A bundle on real input, samples or a camera.",
     "inspect": "What a model, an engine, a bundle or a report holds.",
-    "bundle": "Sign and verify a bundle.",
+    "bundle": "Sign, verify and install a bundle.",
     "plugins": "Build, list, try and measure the CUDA kernels.",
     "doctor": "What this machine can build and run.",
 }
-_INTERRUPTED = 130
+# What is said, and the code that a shell gives to a process which the signal ended: 128 and its number.
+_INTERRUPTED, _TERMINATED = ("interrupted", 130), ("terminated", 143)
 # Which extra brings a package that a command needs and the core does not have.
 _EXTRAS = {
     **dict.fromkeys(("onnx", "ml_dtypes", "google"), "build"),
@@ -76,7 +80,7 @@ def root() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit: every failure is one line on standard error and the code of its branch."""
-    sys.exit(_exit_code(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(_flushed(_exit_code(sys.argv[1:] if arguments is None else arguments)))
 
 
 def _exit_code(arguments: list[str]) -> int:
@@ -91,6 +95,19 @@ def _exit_code(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     return result if isinstance(result, int) else 0
+
+
+def _flushed(code: int) -> int:
+    """The code, or 1 where standard output does not take the rest of its buffer: Python would try again at its end, and
+    tell of it in its own words and with a code of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = code or _explained(error, False)
+    return code
 
 
 def _explained(error: Exception, verbose: bool) -> int:
@@ -110,7 +127,9 @@ def _explained(error: Exception, verbose: bool) -> int:
         line = f"expected the package {error.name} for this command, found none; next: pip install 'edgekit[{extra}]'"
         return _fail(line, 1, verbose)
     if isinstance(error, OSError):
-        return _fail(f"the system refused: {error.strerror or error} {error.filename or ''}", 1, verbose)
+        where = f" at {error.filename}" if error.filename else ""
+        said = f"expected the system to read and write{where}, found: {error.strerror or error}"
+        return _fail(f"{said}; next: again with -v, which says at what", 1, verbose)
     return _fail(f"a fault of edgekit itself: {type(error).__name__}: {error}; next: again with -v", 1, verbose)
 
 
@@ -118,11 +137,13 @@ def _interrupted() -> int:
     # CPython notes a KeyboardInterrupt that leaves code run from a string, and at its end kills itself
     # by SIGINT instead of using our exit code. Running any string clears the note (pythonrun.c, run_eval_code_obj).
     exec("")
-    return _fail("interrupted", _INTERRUPTED, False)
+    message, code = _TERMINATED if INTERRUPTS.seen == signal.SIGTERM else _INTERRUPTED
+    return _fail(message, code, False)
 
 
 def _fail(message: str, code: int, verbose: bool) -> int:
     if verbose:
         traceback.print_exc()
-    click.echo(f"edgekit: error: {' '.join(message.split())}", err=True)
+    with contextlib.suppress(OSError):  # nobody hears it; the code still tells
+        click.echo(f"edgekit: error: {' '.join(message.split())}", err=True)
     return code

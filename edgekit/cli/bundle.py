@@ -1,4 +1,4 @@
-"""`edgekit bundle verify`, `keygen` and `sign`."""
+"""`edgekit bundle verify`, `keygen` and `sign`; the group with all others."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ from pathlib import Path
 
 import click
 
+from edgekit.cli.bundle_archive import pack_command, unpack_command
+from edgekit.cli.bundle_install import install_command, rollback_command
 from edgekit.cli.options import FILE, Output, common
 
 
-@click.group("bundle")
+@click.group("bundle", commands=[pack_command, unpack_command, install_command, rollback_command])
 def command() -> None:
-    """Sign and verify a bundle."""
+    """Sign, verify, archive and install a bundle."""
 
 
 @command.command("verify")
-@click.argument("bundle", type=FILE)
+@click.argument("bundle", type=FILE, metavar="BUNDLE_OR_EKB")
 @click.option("--trusted-keys", multiple=True, metavar="PUB_OR_DIR", help="Refuse all other signers. Repeatable.")
 @click.option("--require-signature", is_flag=True, help="Refuse an unsigned bundle; --trusted-keys does, too.")
 @common
 def verify_command(bundle: Path, trusted_keys: tuple[str, ...], require_signature: bool, output: Output) -> None:
-    """Check signatures, file set, sizes and digests of BUNDLE; exits 7 when something is off."""
-    from edgekit.bundle import trust_in, verify
+    """Check signatures, files, digests, model and engines of a bundle or its archive; exits 7 for what is off."""
+    from edgekit.bundle import trust_in, verify, verify_archive
     from edgekit.reports import plain
 
-    found = verify(bundle, trust=trust_in(trusted_keys or None, require_signature))
+    trust = trust_in(trusted_keys or None, require_signature)
+    found = verify_archive(bundle, trust) if bundle.is_file() else verify(bundle, trust=trust)
     files, verdict = len(found.manifest.files), found.manifest.verdict
     output.report({"path": str(bundle), "files": files, "verdict": verdict, "signers": plain(found.signers)})
     output.say(f"{bundle}: {files} files, all digests match; {found.signed}")

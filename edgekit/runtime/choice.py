@@ -66,10 +66,10 @@ def _automatic(manifest: Manifest) -> tuple[Choice, ...]:
 
 def _ranked(engines: list[EngineEntry]) -> list[EngineEntry]:
     """Those that were made by the very TensorRT that is installed come first."""
-    return sorted(engines, key=lambda engine: engine.version != _version(engine.flavour))
+    return sorted(engines, key=lambda engine: engine.version != installed_version(engine.flavour))
 
 
-def _version(flavour: str) -> str:
+def installed_version(flavour: str) -> str:
     """The installed version of a flavour of TensorRT, without importing it; empty where there is none."""
     for package in (flavour, f"{flavour}_cu13", f"{flavour}_cu12"):
         try:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.bundle import Manifest, Trust, VerifiedBundle, read_manifest, read_signed, trust_in, verify
+from edgekit.bundle.link import following
 from edgekit.errors import IntegrityError, SessionError, TargetError
 from edgekit.runtime.backend import Backend
 from edgekit.runtime.choice import Choice, choose
-from edgekit.specs import Stream
+from edgekit.specs import Stream, TensorSpec
 
 ON_FAILURE = ("raise", "ort")
 _ORT = Choice("ort", None, "another backend failed")
@@ -45,12 +46,17 @@ def open_bundle(
 ) -> Opened:
     """Verify the signatures and every byte, then load the first of the choices that loads here.
 
-    Raises IntegrityError for a damaged bundle and for one without the signature that is asked for, TargetError when
-    this device cannot run what was asked for, EdgekitError for a file that is no public key.
+    A link is followed once, so that an install beside it cannot mix two bundles. Raises IntegrityError for a damaged
+    bundle and for one without the signature that is asked for, TargetError when this device cannot run what was asked
+    for, EdgekitError for a file that is no public key.
     """
     if on_failure not in ON_FAILURE:
         raise SessionError(f"expected on_failure raise or ort, found {on_failure!r}")
     trust = trust_in(trusted_keys, require_signature)
+    return following(path, lambda folder: _opened(folder, backend, on_failure, trust))
+
+
+def _opened(path: Path, backend: str, on_failure: str, trust: Trust) -> Opened:
     if trust.asks:
         read_signed(path, trust)  # before anything is chosen by what it says
     manifest = read_manifest(path)
@@ -75,6 +81,7 @@ def load(verified: VerifiedBundle, choice: Choice) -> Backend:
     """Import the one backend that is needed, and no other, and give it the bytes that were verified."""
     manifest = verified.manifest
     specs = (*manifest.inputs, *manifest.outputs)
+    _check_dtypes(specs)
     stream: Stream | None = verified.table(Stream, manifest.stream)
     carried = dict(stream.pairs()) if stream else {}
     if choice.engine is None:
@@ -96,6 +103,20 @@ def _verified(path: Path, manifest: Manifest, choice: Choice, trust: Trust) -> V
     if verified.manifest != manifest:
         raise IntegrityError(f"expected the bundle {path} as it was a moment ago, found another", "open it again")
     return verified
+
+
+def _check_dtypes(specs: tuple[TensorSpec, ...]) -> None:
+    """NumPy has arrays of bfloat16 and the like only with another package, which the runtime does without."""
+    import numpy as np  # as the backend does
+
+    for spec in specs:
+        try:
+            np.dtype(spec.dtype)
+        except TypeError:
+            raise SessionError(
+                f"{spec.name}: expected a tensor of a type that NumPy has, found {spec.dtype}",
+                "a model with a Cast from or to float32 there",
+            ) from None
 
 
 def _reopened(path: Path, manifest: Manifest, trust: Trust) -> Backend:

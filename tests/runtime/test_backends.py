@@ -53,7 +53,7 @@ def engines(*versions: str) -> tuple[EngineEntry, ...]:
 
 def test_the_engine_of_the_installed_tensorrt_comes_first(small_bundle, monkeypatch):
     manifest = replace(read_manifest(small_bundle), engines=engines("1.6.0", "1.7.1", "1.8.0"))
-    monkeypatch.setattr("edgekit.runtime.choice._version", lambda flavour: "1.7.1")
+    monkeypatch.setattr("edgekit.runtime.choice.installed_version", lambda flavour: "1.7.1")
     found = [choice.engine.file for choice in choose(manifest, "rtx")]
     assert found == ["1.7.1.engine", "1.6.0.engine", "1.8.0.engine"]
 

@@ -20,7 +20,8 @@ from typing import Any, ClassVar
 import numpy as np
 import onnxruntime
 
-_MAGIC = b"stand-in engine\0"
+# Behind the four bytes that tell the flavour: a layout that tells nothing else, and who made it.
+_MAGIC = b"\1\0\0\0stand-in engine\0"
 _SINGLE = {"tensor(float)": "FLOAT", "tensor(float16)": "HALF", "tensor(int32)": "INT32", "tensor(int64)": "INT64"}
 _SINGLE |= {"tensor(bool)": "BOOL", "tensor(uint8)": "UINT8", "tensor(bfloat16)": "BF16"}
 
@@ -70,7 +71,7 @@ class Recipe:
 
 def make_engine(model: bytes, **recipe: Any) -> bytes:
     """The bytes of an engine."""
-    return _MAGIC + json.dumps(asdict(Recipe(**recipe))).encode() + b"\0" + model
+    return b"ftrt" + _MAGIC + json.dumps(asdict(Recipe(**recipe))).encode() + b"\0" + model
 
 
 def nptype(dtype: DataType) -> type:
@@ -112,11 +113,11 @@ class Runtime:
 
     def deserialize_cuda_engine(self, content: bytes) -> Engine | None:
         """An Engine, or None with a logged reason."""
-        if not content.startswith(_MAGIC) or self.engine_host_code_allowed:
+        if not content[4:].startswith(_MAGIC) or self.engine_host_code_allowed:
             self._logger.log(Severity.WARNING, "a warning that nobody needs")
             self._logger.log(Severity.ERROR, "IRuntime::deserializeCudaEngine: Error Code 1:\n Serialization ")
             return None
-        recipe, model = content[len(_MAGIC) :].split(b"\0", 1)
+        recipe, model = content[4 + len(_MAGIC) :].split(b"\0", 1)
         engine = Engine(self._logger, Recipe(**json.loads(recipe)), model)
         if not engine.memory.ok:
             self._logger.log(Severity.INTERNAL_ERROR, "Error Code 2: OutOfMemory (requested the weights)")

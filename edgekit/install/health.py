@@ -1,0 +1,169 @@
+"""A bundle opened as an app would open it, in a process of its own, and asked for an answer that is known.
+
+A deserialiser that crashes or hangs takes that process with it, and not the installer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.configs import InstallConfig
+from edgekit.errors import DataError, EdgekitError, IntegrityError, SessionError, TargetError
+from edgekit.install.fit import engine_fits, needs_engine, no_engine
+
+if TYPE_CHECKING:
+    from edgekit.runtime import Session
+
+# A file of this name in a bundle is its golden input, as `edgekit.runtime.loop.Golden` saves it.
+GOLDEN = "golden.npz"
+LONGEST_S = 600.0  # TensorRT-RTX compiles kernels when it first loads an engine
+# As edgekit.judge starts its own: not `-m`, which puts the current folder first.
+_ROOT = Path(__file__).parents[2]
+_START = (
+    "import sys; sys.path[:] = [item for item in sys.path if item] + [sys.argv[1]]; "
+    "from edgekit.install.health import _main; _main(sys.argv[2])"
+)
+_ERRORS = {kind.exit_code: kind for kind in (TargetError, IntegrityError)}
+
+
+@dataclass(frozen=True)
+class Health:
+    """Who computes, on what and why; `engine` is its file, empty for the ONNX. `compared` says what the answer was
+    compared with."""
+
+    backend: str
+    device: str
+    engine: str
+    reason: str
+    compared: str
+
+
+def check_health(folder: Path, config: InstallConfig) -> Health:
+    """Open the bundle in a new process and run its golden input: `config.golden`, else the bundle's own.
+
+    Without one a made-up input is run, and its outputs only have to be finite. Raises IntegrityError, TargetError and
+    SessionError as `Session.open` does, SessionError also for another answer and for a process that crashes or hangs.
+    """
+    asked = json.dumps({"folder": str(folder), "config": {**asdict(config), "golden": str(config.golden or "")}})
+    told, ended, said = _told(asked)
+    if "error" in told:
+        raise _ERRORS.get(told["code"], SessionError)(told["error"], told["next"])
+    if ended or not told:
+        how = ended or "without an answer"
+        raise SessionError(f"expected the bundle to open and answer, found that its process ended, {how}: {said}")
+    return Health(**told)
+
+
+def check_golden(config: InstallConfig) -> None:
+    """Raise DataError for a golden input that cannot be read, before a bundle is copied for it."""
+    if config.golden is not None:
+        from edgekit.runtime.loop import Golden
+
+        Golden.load(config.golden)
+
+
+def _told(asked: str) -> tuple[dict[str, Any], str, str]:
+    """What the process answers, how it ended if not well, and the last line of its standard error."""
+    from edgekit.runtime.supervise.process import in_words
+
+    # Not a pipe for its errors: what a library prints could fill it and stop the process.
+    with tempfile.TemporaryFile() as errors, _lifeline() as line:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _START, str(_ROOT), asked], stdin=line, stdout=subprocess.PIPE, stderr=errors
+        )
+        try:
+            answer, _ = process.communicate(timeout=LONGEST_S)
+        except subprocess.TimeoutExpired as error:
+            raise SessionError(f"expected the bundle to answer in {LONGEST_S:g} s, found its process busy") from error
+        finally:
+            process.kill()
+            process.communicate()
+        errors.seek(0)
+        last = (errors.read().decode(errors="replace").strip().splitlines() or ["nothing said"])[-1]
+    code = process.returncode
+    ended = in_words(max(code, 0), max(-code, 0)) if code else ""
+    return json.loads(answer or b"{}"), ended, last[:300]
+
+
+@contextlib.contextmanager
+def _lifeline() -> Iterator[int]:
+    """Yield what the process reads from: it ends when this process does, and so closes the other end."""
+    line, ours = os.pipe()
+    try:
+        yield line
+    finally:
+        os.close(line)
+        os.close(ours)
+
+
+def _main(asked: str) -> None:
+    """The process itself: one line of JSON."""
+    # Nothing but the answer may go out: what a library prints, also in C++, goes to standard error.
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    threading.Thread(target=_end_with_installer, daemon=True).start()
+    table = json.loads(asked)
+    given = table["config"]
+    golden = Path(given["golden"]) if given["golden"] else None
+    config = InstallConfig(**{**given, "golden": golden, "trusted_keys": tuple(given["trusted_keys"])})
+    try:
+        told = asdict(_checked(Path(table["folder"]), config))
+    except EdgekitError as error:
+        told = {"error": error.problem, "next": error.next_step, "code": error.exit_code}
+    print(json.dumps(told), file=answer, flush=True)
+
+
+def _end_with_installer() -> None:
+    os.read(0, 1)
+    os._exit(1)
+
+
+def _checked(folder: Path, config: InstallConfig) -> Health:
+    from edgekit.runtime import Session
+    from edgekit.runtime.opening import open_bundle
+
+    opened = open_bundle(folder, config.backend, "raise", config.trusted_keys or None, config.require_signature)
+    with opened.closed_on_error():
+        choice, manifest = opened.choice, opened.bundle.manifest
+        if needs_engine(config) and choice.engine is None:
+            raise no_engine(engine_fits(manifest), choice.reason)
+        session = Session(opened)
+    with session:
+        own = folder / GOLDEN if GOLDEN in manifest.files else None
+        compared = _compared(session, config.golden or own)
+        engine = choice.engine.file if choice.engine else ""
+        return Health(session.backend, session.device, engine, choice.reason, compared)
+
+
+def _compared(session: Session, golden: Path | None) -> str:
+    """Have it answer; what its answer was compared with. Raises SessionError for a wrong one."""
+    from edgekit.latency.inputs import made_up
+    from edgekit.runtime.loop import Golden
+    from edgekit.runtime.loop.guard import Guard
+
+    if golden is not None:
+        right = Golden.load(golden)
+        right(session)
+        inputs, known = right.inputs, set(right.outputs)
+        compared = f"{', '.join(sorted(known))} within {right.sqnr_db:g} dB of {golden.name}"
+    else:
+        shapes = {name: session.input(name).shape for name in session.inputs}
+        try:
+            inputs, known = made_up(tuple(session.inputs.values()), shapes), set()
+        except DataError as error:
+            raise DataError(error.problem, "--golden F.npz") from error
+        compared = "nothing: a made-up input gave finite outputs"
+    for name, array in session.run(inputs).items():
+        if name not in known and not Guard().good(array):
+            raise SessionError(f"{name}: expected finite outputs, found NaN or infinity", "--golden F.npz")
+    return compared

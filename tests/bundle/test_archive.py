@@ -1,0 +1,194 @@
+"""A bundle as one file: zip tools open it, and from it comes the same bundle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from edgekit.bundle import archive, unpack, verify, verify_archive, zip_layout
+from edgekit.bundle import archive as writing
+from edgekit.cli import main
+from edgekit.errors import EdgekitError, IntegrityError, OutputError
+from edgekit.runtime import Session
+from tests.bundle.hostile_archive import contents, zipped
+
+
+@pytest.fixture
+def bundle(small_bundle: Path, tmp_path: Path) -> Path:
+    shutil.copytree(small_bundle, tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def ekb(bundle: Path, tmp_path: Path) -> Path:
+    archive(bundle, tmp_path / "a.ekb")
+    return tmp_path / "a.ekb"
+
+
+def test_there_and_back(bundle, ekb, tmp_path):
+    found = unpack(ekb, tmp_path / "back" / "b")
+    assert found.manifest == verify(bundle).manifest
+    assert contents(found.path) == contents(bundle)
+    with Session.open(found.path, "ort") as session:
+        assert session.run({"image": session.input("image").copy()})["logits"].shape == (1, 5)
+
+
+def test_a_session_opens_folders_and_says_so(ekb):
+    with pytest.raises(EdgekitError, match=f"found the file {ekb}; next: edgekit bundle unpack"):
+        Session.open(ekb)
+
+
+def test_it_is_what_zipfile_would_write(bundle, ekb):
+    assert ekb.read_bytes() == zipped(contents(bundle))
+
+
+def test_other_tools_open_it(bundle, ekb, tmp_path):
+    with zipfile.ZipFile(ekb) as opened:
+        assert opened.testzip() is None
+        assert {name: opened.read(name) for name in opened.namelist()} == contents(bundle)
+        assert opened.namelist()[0] == "manifest.json"
+        assert opened.namelist()[1:] == sorted(opened.namelist()[1:])
+    if shutil.which("unzip"):
+        subprocess.run(["unzip", "-q", ekb, "-d", tmp_path / "unzipped"], check=True)
+        assert contents(tmp_path / "unzipped") == contents(bundle)
+
+
+def test_the_same_bundle_gives_the_same_bytes_whoever_writes_it(bundle, ekb, tmp_path):
+    """Another time, other modes, another order on the disk."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name, data in reversed(contents(bundle).items()):
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_bytes(data)
+        (copy / name).chmod(0o700)
+        os.utime(copy / name, (1e9, 1e9))
+    archive(copy, tmp_path / "b.ekb")
+    assert (tmp_path / "b.ekb").read_bytes() == ekb.read_bytes()
+
+
+def test_signatures_go_with_it(bundle, tmp_path, keys):
+    from edgekit.bundle import sign, trust_in
+
+    sign(bundle, keys / "maker")
+    trust = trust_in(keys / "maker.pub")
+    assert archive(bundle, tmp_path / "a.ekb").signers == verify(bundle).signers
+    assert [it.state for it in verify_archive(tmp_path / "a.ekb", trust).signers] == ["trusted"]
+    assert [it.state for it in unpack(tmp_path / "a.ekb", tmp_path / "out", trust).signers] == ["trusted"]
+    assert contents(tmp_path / "out") == contents(bundle)
+    with pytest.raises(IntegrityError, match="expected a signature by a trusted key"):
+        unpack(tmp_path / "a.ekb", tmp_path / "other", trust_in(keys / "other.pub"))
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_damaged_bundle_is_not_archived(bundle, tmp_path):
+    (bundle / "model.onnx").write_bytes(b"x")
+    with pytest.raises(IntegrityError, match="bytes in"):
+        archive(bundle, tmp_path / "a.ekb")
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_file_that_changes_while_it_is_archived_is_noticed(bundle, tmp_path, monkeypatch):
+    def and_then_changed(folder):
+        found = verify(folder)
+        (bundle / "model.onnx").write_bytes(b"x" * (bundle / "model.onnx").stat().st_size)
+        return found
+
+    monkeypatch.setattr(sys.modules["edgekit.bundle.archive"], "verify", and_then_changed)
+    with pytest.raises(IntegrityError, match="as it was a moment ago"):
+        writing(bundle, tmp_path / "a.ekb")
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_an_archive_in_the_bundle_itself_is_refused(bundle):
+    for out in (bundle / "a.ekb", bundle / "reports" / "a.ekb"):
+        with pytest.raises(OutputError, match="expected an archive outside"):
+            archive(bundle, out)
+    verify(bundle)
+
+
+def test_a_bundle_of_four_gigabytes_stays_a_folder(bundle, tmp_path, monkeypatch):
+    size = zip_layout.size_of({name: len(data) for name, data in contents(bundle).items()})
+    monkeypatch.setattr(sys.modules["edgekit.bundle.archive"], "LARGEST", size)
+    archive(bundle, tmp_path / "a.ekb")
+    assert (tmp_path / "a.ekb").stat().st_size == size
+    monkeypatch.setattr(sys.modules["edgekit.bundle.archive"], "LARGEST", size - 1)
+    with pytest.raises(OutputError, match=f"below 4 GiB to archive, found {size:,} bytes"):
+        archive(bundle, tmp_path / "b.ekb")
+    assert not (tmp_path / "b.ekb").exists()
+
+
+def test_an_archive_of_four_gigabytes_is_refused(ekb, monkeypatch):
+    """A zip has no number for its sizes, unless it is of another form."""
+    monkeypatch.setattr("edgekit.bundle.unarchive.LARGEST", ekb.stat().st_size)
+    verify_archive(ekb)
+    monkeypatch.setattr("edgekit.bundle.unarchive.LARGEST", ekb.stat().st_size - 1)
+    with pytest.raises(IntegrityError, match="expected an archive below 4 GiB"):
+        verify_archive(ekb)
+
+
+def test_what_is_there_is_replaced_only_where_it_is_a_bundle(bundle, ekb, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    unpack(ekb, other)  # empty
+    (other / "mine.txt").write_text("x")
+    unpack(ekb, other)  # a bundle, which goes
+    assert contents(other) == contents(bundle)
+    for name in other.rglob("manifest.json"):
+        name.rename(other / "mine.json")
+    with pytest.raises(OutputError, match=r"expected .* to be empty or to hold manifest\.json"):
+        unpack(ekb, other)
+    assert (other / "mine.json").exists()
+    with pytest.raises(OutputError, match="found the file"):
+        unpack(ekb, ekb)
+
+
+def test_a_replaced_bundle_stays_where_the_new_one_is_damaged(bundle, ekb, tmp_path):
+    unpack(ekb, tmp_path / "out")
+    ekb.write_bytes(ekb.read_bytes()[:-1])
+    with pytest.raises(IntegrityError):
+        unpack(ekb, tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(bundle)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "folder", "pipe"])
+def test_what_is_no_file_is_refused(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for call in (verify_archive, lambda path: unpack(path, tmp_path / "out")):
+        with pytest.raises(IntegrityError, match=r"expected an archive of a bundle at .*, found no file"):
+            call(tmp_path / name)
+    assert not (tmp_path / "out").exists()
+
+
+def run(capsys, *arguments: object) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as done:
+        main(["bundle", *map(str, arguments)])
+    printed = capsys.readouterr()
+    assert not (printed.out and printed.err)
+    return int(done.value.code or 0), printed.out or printed.err
+
+
+def test_on_the_command_line(bundle, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, said = run(capsys, "pack", "bundle", "a.ekb")
+    size = Path("a.ekb").stat().st_size
+    count = len(contents(bundle)) - 1  # of which the manifest is none
+    assert (code, said) == (0, f"a.ekb: {count} files, {size:,} bytes; not signed\n")
+    code, said = run(capsys, "verify", "a.ekb")
+    assert (code, said.splitlines()[0]) == (0, f"a.ekb: {count} files, all digests match; not signed")
+    assert run(capsys, "verify", "bundle")[1].splitlines()[1:] == said.splitlines()[1:]
+    code, said = run(capsys, "unpack", "a.ekb", "b")
+    assert (code, said.splitlines()[0]) == (0, f"b: {count} files, all digests match; not signed")
+    assert contents(Path("b")) == contents(bundle)
+    unsigned = "edgekit: error: expected a signed bundle, found no signature; next: get it from its maker, signed\n"
+    assert run(capsys, "verify", "a.ekb", "--require-signature") == (7, unsigned)
+    assert run(capsys, "unpack", "a.ekb", "c", "--require-signature") == (7, unsigned)
+    assert not Path("c").exists()
+    assert '"bytes"' in run(capsys, "pack", "bundle", "c.ekb", "--json")[1]
+    assert '"signers"' in run(capsys, "unpack", "a.ekb", "c", "--json")[1]

@@ -1,0 +1,379 @@
+"""From a folder to `current` and back, and what stays when something goes wrong on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgekit.bundle import archive
+from edgekit.configs import InstallConfig
+from edgekit.errors import EdgekitError, IntegrityError, OutputError, SessionError, TargetError
+from edgekit.install import install, rollback
+from tests.install.bundles import HEALTH, ill, mark_of, names, state, tiny, version, well
+
+
+def put(bundle: Path, root: Path, check=well, **config):
+    return install(bundle, root, InstallConfig(**config), check=check)
+
+
+def test_three_installs_keep_the_last_two(bundles, root):
+    first = put(bundles["A"], root)
+    assert state(root) == {"current": "A"}
+    assert (first.path, first.replaced, first.removed, first.verdict) == (root / "current", "", (), "PASS A")
+    assert (first.health, first.engines, first.warnings, first.signed) == (HEALTH, (), (), "not signed")
+    second = put(bundles["B"], root)
+    assert state(root) == {"current": "B", "previous": "A"}
+    assert (second.replaced, second.removed) == (first.version, ())
+    third = put(bundles["C"], root)
+    assert state(root) == {"current": "C", "previous": "B"}
+    assert (third.replaced, third.removed) == (second.version, (first.version,))
+    assert names(root) == sorted([second.version, third.version])
+    assert sorted(path.name for path in root.iterdir()) == [".lock", "current", "previous", "versions"]
+    assert str((root / "current").readlink()) == f"versions/{third.version}", "so that ROOT can be moved"
+    assert third.to_json()["health"]["compared"] == "nothing"
+
+
+def test_the_copy_is_the_bundle_byte_for_byte(bundles, root):
+    put(bundles["A"], root)
+    for path in bundles["A"].rglob("*"):
+        if path.is_file():
+            assert (root / "current" / path.relative_to(bundles["A"])).read_bytes() == path.read_bytes()
+
+
+def test_what_is_current_already_is_not_copied_but_checked(bundles, root):
+    first = put(bundles["A"], root)
+    inode = (root / "current/model.onnx").stat().st_ino
+    for source in (bundles["A"], root / "current"):
+        again = put(source, root)
+        assert (again.version, again.replaced) == (first.version, first.version)
+        assert (root / "current/model.onnx").stat().st_ino == inode
+    assert state(root) == {"current": "A"}
+    with pytest.raises(SessionError):
+        put(bundles["A"], root, ill)
+    assert state(root) == {"current": "A"}
+
+
+def test_a_damaged_bundle_is_refused_also_where_the_right_one_is_current(bundles, root):
+    put(bundles["A"], root)
+    data = bytearray((bundles["A"] / "model.onnx").read_bytes())
+    data[100] ^= 1
+    (bundles["A"] / "model.onnx").write_bytes(data)
+    with pytest.raises(IntegrityError, match="SHA-256"):
+        put(bundles["A"], root)
+    assert state(root) == {"current": "A"}
+
+
+def test_the_one_before_comes_back_without_a_copy(bundles, root):
+    put(bundles["A"], root)
+    inode = (root / "current/model.onnx").stat().st_ino
+    put(bundles["B"], root)
+    put(bundles["A"], root)
+    assert state(root) == {"current": "A", "previous": "B"}
+    assert (root / "current/model.onnx").stat().st_ino == inode
+
+
+def test_a_check_that_fails_leaves_everything_as_it_was(bundles, root):
+    with pytest.raises(SessionError, match="another answer"):
+        put(bundles["A"], root, ill)
+    assert (state(root), names(root)) == ({}, [])
+    put(bundles["A"], root)
+    put(bundles["B"], root)
+    before = names(root)
+    with pytest.raises(SessionError):
+        put(bundles["C"], root, ill)
+    assert (state(root), names(root)) == ({"current": "B", "previous": "A"}, before)
+    assert put(bundles["C"], root).removed
+
+
+def test_the_check_sees_the_copy_under_its_last_name_before_any_link_does(bundles, root):
+    put(bundles["A"], root)
+    seen = []
+
+    def check(folder, config):
+        seen.append((folder.parent, mark_of(folder), state(root), config.backend))
+        return HEALTH
+
+    put(bundles["B"], root, check, backend="ort")
+    assert seen == [(root / "versions", "B", {"current": "A"}, "ort")]
+
+
+def test_a_copy_that_is_damaged_under_the_installers_hands_is_never_left_current(bundles, root):
+    """What `current` leads to is verified once more behind the switch, and the links go back."""
+
+    def check(folder, config):
+        (folder / "labels.txt").write_text("X labels")
+        return HEALTH
+
+    with pytest.raises(IntegrityError, match=r"labels\.txt"):
+        put(bundles["A"], root, check)
+    assert (state(root), names(root)) == ({}, [])
+    put(bundles["A"], root)
+    put(bundles["B"], root)
+    with pytest.raises(IntegrityError):
+        put(bundles["C"], root, check)
+    assert (state(root), len(names(root))) == ({"current": "B", "previous": "A"}, 2)
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_damaged_current_is_copied_anew_and_is_nothing_to_come_back_to(bundles, root, damage):
+    put(bundles["A"], root)
+    first = put(bundles["B"], root).version
+    if damage == "gone":
+        shutil.rmtree(root / "versions" / first)
+    else:
+        (root / "current/model.onnx").write_text("rotten")
+    second = put(bundles["B"], root)
+    assert state(root) == {"current": "B", "previous": "A"}
+    assert second.version == (first if damage == "gone" else f"{first}-2")
+    assert len(names(root)) == 2
+
+
+def test_a_current_that_is_gone_does_not_become_previous(bundles, root):
+    put(bundles["A"], root)
+    shutil.rmtree(root / "versions" / put(bundles["B"], root).version)
+    put(bundles["C"], root)
+    assert state(root) == {"current": "C", "previous": "A"}
+
+
+def test_rollback_swaps_the_two_and_back(bundles, root):
+    put(bundles["A"], root)
+    later = put(bundles["B"], root)
+    report = rollback(root, check=well)
+    assert state(root) == {"current": "A", "previous": "B"}
+    assert (report.replaced, report.verdict) == (later.version, "PASS A")
+    rollback(root, check=well)
+    assert state(root) == {"current": "B", "previous": "A"}
+
+
+def test_rollback_refuses_what_it_cannot_vouch_for(bundles, root, tmp_path):
+    with pytest.raises(EdgekitError, match="expected a folder of installed bundles at"):
+        rollback(tmp_path / "nowhere", check=well)
+    assert not (tmp_path / "nowhere").exists()
+    put(bundles["A"], root)
+    with pytest.raises(EdgekitError, match=r"expected another version at .*previous to come back to, found none"):
+        rollback(root, check=well)
+    put(bundles["B"], root)
+    with pytest.raises(SessionError):
+        rollback(root, check=ill)
+    assert state(root) == {"current": "B", "previous": "A"}
+    (root / "previous/model.onnx").write_bytes(b"x" * 3000)
+    with pytest.raises(IntegrityError):
+        rollback(root, check=lambda folder, config: HEALTH)
+    assert mark_of(root / "current") == "B"
+    assert version(root, "previous") != version(root)
+    shutil.rmtree((root / "previous").resolve())
+    with pytest.raises(EdgekitError):
+        rollback(root, check=well)
+
+
+def test_nothing_is_made_for_a_bundle_that_is_refused(bundles, root, monkeypatch):
+    (bundles["A"] / "more.txt").write_text("more")
+    with pytest.raises(IntegrityError, match=r"found more\.txt too"):
+        put(bundles["A"], root)
+    with pytest.raises(TargetError, match="expected an engine for trt in the bundle, found none"):
+        put(bundles["B"], root, backend="trt")
+    with pytest.raises(TargetError, match="expected an engine that runs here, found none: the bundle has no engine"):
+        put(bundles["B"], root, fallback=False)
+    with pytest.raises(EdgekitError, match="expected a bundle folder"):
+        put(root / "no", root)
+    with pytest.raises(EdgekitError, match="expected arrays at"):
+        put(bundles["B"], root, golden=root / "none.npz")
+    assert not root.exists()
+
+
+def test_who_signed_it(bundles, root, tmp_path):
+    pytest.importorskip("cryptography", reason="signatures need the extra sign")
+    from edgekit.bundle import make_keys, sign
+
+    key = make_keys(tmp_path / "key")
+    trusted = {"trusted_keys": (str(tmp_path / "key.pub"),)}
+    with pytest.raises(IntegrityError, match="expected a signed bundle"):
+        put(bundles["A"], root, **trusted)
+    with pytest.raises(IntegrityError, match="expected a signed bundle"):
+        put(bundles["A"], root, require_signature=True)
+    assert not root.exists()
+    unsigned = put(bundles["A"], root)
+    sign(bundles["A"], tmp_path / "key")
+    with pytest.raises(IntegrityError, match="expected the signature of"):
+        (tmp_path / "other").mkdir()
+        shutil.copy(bundles["A"] / "signatures.json", bundles["B"])
+        put(bundles["B"], root)
+    signed = put(bundles["A"], root, **trusted)
+    assert (signed.signed, signed.version != unsigned.version) == (f"signed by {key}, trusted", True)
+    assert (root / "current/signatures.json").read_bytes() == (bundles["A"] / "signatures.json").read_bytes()
+    with pytest.raises(IntegrityError, match="expected a signed bundle"):
+        rollback(root, InstallConfig(**trusted), check=well)
+
+
+def test_what_killed_installers_left_goes_and_what_others_put_there_stays(bundles, root):
+    first, versions = put(bundles["A"], root).version, root / "versions"
+    for name in (".0123456789abcdef.part", "0123456789abcdef", "mine", ".mine.part", "0123456789abcdef-x"):
+        shutil.copytree(versions / first, versions / name)
+    (root / ".current.part").symlink_to("nowhere")
+    with pytest.raises(SessionError):
+        put(bundles["B"], root, ill)
+    assert names(root) == sorted([first, "mine", ".mine.part", "0123456789abcdef-x"])
+    put(bundles["B"], root)
+    assert state(root) == {"current": "B", "previous": "A"}
+
+
+def test_an_old_version_that_cannot_be_removed_is_a_warning(bundles, root, monkeypatch):
+    for mark in "AB":
+        put(bundles[mark], root)
+
+    def refuses(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(shutil, "rmtree", refuses)
+    report = put(bundles["C"], root)
+    assert state(root) == {"current": "C", "previous": "B"}
+    assert "an older version stays: expected to be able to write" in report.warnings[0]
+    monkeypatch.undo()
+    put(bundles["C"], root)
+    assert len(names(root)) == 2
+
+
+def path_of(file: int) -> str:
+    """Of an open file."""
+    return str(Path(f"/proc/self/fd/{file}").readlink())
+
+
+SYSTEM = ("open", "mkdir", "rename", "replace", "symlink", "unlink", "rmdir", "fsync")
+
+
+class Crash(BaseException):
+    """The power goes: nothing that comes after it is done either, no `finally` and no `except`."""
+
+
+@contextlib.contextmanager
+def calls(monkeypatch, before):
+    """Call `before(name, arguments)` at every call of the system that changes something, or could."""
+    with monkeypatch.context() as patch:
+        for name in SYSTEM:
+
+            def called(*arguments, _name=name, _real=getattr(os, name), **named):
+                before(_name, arguments)
+                return _real(*arguments, **named)
+
+            patch.setattr(os, name, called)
+        yield
+
+
+def crashes(monkeypatch, work, place: int) -> bool:
+    """Do the work until its call number `place`; False where it makes no so many."""
+    seen = []
+
+    def before(name, arguments):
+        seen.append(name)
+        if len(seen) > place:
+            raise Crash
+
+    with calls(monkeypatch, before), contextlib.suppress(Crash):
+        work()
+    return len(seen) > place
+
+
+@pytest.mark.parametrize("work", ["install", "unpack", "rollback", "again"])
+def test_a_crash_at_any_call_of_the_system_leaves_a_whole_current(bundles, memory, monkeypatch, work):
+    """At each in turn; and to do it once more succeeds."""
+    new, does = {
+        "install": ("C", lambda root: put(bundles["C"], root)),
+        "unpack": ("C", lambda root: put(memory / "C.ekb", root)),
+        "again": ("A", lambda root: put(bundles["A"], root)),
+        "rollback": ("A", lambda root: rollback(root, check=well)),
+    }[work]
+    archive(bundles["C"], memory / "C.ekb")
+    currents = set()
+    for place in itertools.count():
+        root = memory / str(place)
+        for mark in "AB":
+            put(bundles[mark], root)
+        if not crashes(monkeypatch, lambda root=root: does(root), place):
+            break
+        found = state(root)
+        currents.add(found["current"])
+        assert found["current"] in ("B", new), place
+        assert found["previous"] in ("A", "B"), place
+        if found["current"] == "B" or work != "rollback":  # a rollback that is done need not be done again
+            does(root)
+        assert state(root)["current"] == new, place
+        put(bundles["C"], root)
+        assert state(root)["current"] == "C", place
+        assert set(names(root)) == {version(root), version(root, "previous")}
+    assert currents == {"B", new}
+    assert place >= {"install": 30, "unpack": 30, "again": 10, "rollback": 8}[work], "that many there are at least"
+
+
+def test_all_is_on_the_disk_before_a_name_tells_of_it(bundles, root, monkeypatch):
+    """Every file and folder of a version is synced before it is named, its name before the link, and the link, too."""
+    put(bundles["A"], root)
+    events = []
+
+    def before(name, arguments):
+        if name == "fsync":
+            events.append(("sync", path_of(arguments[0])))
+        elif name in ("rename", "replace"):
+            events.append((name, str(arguments[1])))
+
+    with calls(monkeypatch, before):
+        name = put(bundles["B"], root).version
+    part, versions = f"{root}/versions/.{name}.part/whole", f"{root}/versions"
+    named = events.index(("rename", f"{versions}/{name}"))
+    files = ["", "/a", "/a/b", "/a/b/deep.txt", "/labels.txt", "/model.onnx", "/manifest.json"]
+    assert {("sync", part + file) for file in files} <= set(events[:named])
+    rest = events[named + 1 :]
+    assert rest[:5] == [
+        ("sync", versions),
+        ("replace", f"{root}/previous"),
+        ("sync", str(root)),
+        ("replace", f"{root}/current"),
+        ("sync", str(root)),
+    ]
+
+
+def test_new_folders_are_on_the_disk_too(bundles, root, monkeypatch):
+    synced = []
+    with calls(
+        monkeypatch,
+        lambda name, arguments: name == "fsync" and synced.append(path_of(arguments[0])),
+    ):
+        put(bundles["A"], root)
+    assert {str(root), str(root.parent), str(root.parent.parent)} <= set(synced)
+
+
+def test_an_interrupt_while_copying_leaves_nothing(bundles, root):
+    def progress(what, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        install(bundles["A"], root, progress=progress, check=well)
+    assert (state(root), names(root)) == ({}, [])
+
+
+def test_progress_ends_at_all_of_it(tmp_path, root):
+    told = []
+    install(tiny(tmp_path / "big", "A", 5 << 20), root, progress=lambda *now: told.append(now), check=well)
+    assert told[0] == ("copying, MiB", 0, 5)
+    assert told[-2:] == [("copying, MiB", 5, 5), ("opening and checking", 0, 0)]
+    assert len(told) >= 6
+
+
+def test_a_link_that_cannot_be_set_puts_the_other_one_back(bundles, root, monkeypatch):
+    put(bundles["A"], root)
+    put(bundles["B"], root)
+    real = os.replace
+
+    def refuses(source, target):
+        if str(target).endswith("/current"):
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", refuses)
+    with pytest.raises(OutputError, match="No space left on device; next: free some space, or another ROOT"):
+        put(bundles["C"], root)
+    assert (state(root), len(names(root))) == ({"current": "B", "previous": "A"}, 2)
