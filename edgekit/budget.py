@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from edgekit.errors import RecipeError, nearest
 
@@ -40,6 +41,8 @@ _KEYS = {
     "cold_start_s": ("<=", "latency", (0.0, math.inf)),
     "peak_rss_mib": ("<=", "latency", (0.0, math.inf)),
 }
+# What is promised where nobody says anything.
+USUAL_BUDGET = "sqnr_db>=30"
 # What `edgekit bench` alone measures.
 OF_A_PROCESS = ("cold_start_s", "peak_rss_mib")
 LABELLED = ("top1", "top5", "top1_drop", "top5_drop", "perplexity", "perplexity_rise", "worst_slice_drop")
@@ -114,6 +117,16 @@ def parse_budget(text: str) -> tuple[Limit, ...]:
             raise RecipeError(f"budget: expected {key} of {least:g} .. {most:g}, found {value:g}", "--budget")
         limits.append(Limit(key, relation, value, gate))
     return tuple(limits)
+
+
+def promised(report: Any) -> tuple[Limit, ...]:
+    """The limits that a report of `validate` judged, as JSON has it. Raises RecipeError where they are none."""
+    try:
+        limits = [item["limit"] for item in report["findings"]]
+        texts = [f"{limit['key']}{limit['relation']}{float(limit['value'])!r}" for limit in limits]
+    except (TypeError, KeyError, ValueError) as error:
+        raise RecipeError("expected a report with the promises that were judged, found another", "--budget") from error
+    return parse_budget(",".join(texts)) if texts else ()
 
 
 def judge_exactly(limit: Limit, value: float) -> Finding:

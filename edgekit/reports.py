@@ -40,6 +40,12 @@ class StageReport:
         return {"stage": type(self).__name__.removesuffix("Report").lower(), **plain(self)}
 
 
+def called(source: Path) -> str:
+    """A model's name for a person: that of a file, or of a folder and where it stands, since most are called bundle."""
+    whole = source.resolve()
+    return whole.name if whole.suffix else f"{whole.parent.name}/{whole.name}".removeprefix("/")
+
+
 def report_file(out: Path) -> Path:
     """Where the report on what a stage wrote to `out` stands."""
     return out.with_name(out.name + ".json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -19,9 +20,11 @@ from edgekit.budget import (
     doubt_fakes,
     judge_exactly,
     parse_budget,
+    promised,
     verdict_of,
 )
 from edgekit.errors import RecipeError
+from edgekit.reports import plain
 
 VALUES = st.floats(allow_nan=False, allow_infinity=False)
 ACCURACY = {
@@ -187,3 +190,27 @@ def test_a_device_that_tests_play_never_passes():
     assert [item.outcome for item in doubted] == [INCONCLUSIVE, FAIL]
     assert verdict_of(doubted[:1]) == (INCONCLUSIVE, 5)
     assert "no number of samples decides" in str(doubted[0])
+
+
+def test_a_report_says_again_what_it_judged():
+    limits = parse_budget("sqnr_db>=30,p99_ms<=0.123456789,deadline_miss<=1e-05")
+    report = plain({"findings": [judge_exactly(limit, 1.0) for limit in limits]})
+    assert promised(json.loads(json.dumps(report))) == limits
+    assert promised({"findings": []}) == ()
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        None,
+        [],
+        {},
+        {"findings": 3},
+        {"findings": [{}]},
+        {"findings": [{"limit": {"key": "p98_ms", "relation": "<=", "value": 3}}]},
+        {"findings": [{"limit": {"key": "p99_ms", "relation": "<=", "value": "3,p50_ms<=9"}}]},
+    ],
+)
+def test_a_report_of_nothing_is_refused(report):
+    with pytest.raises(RecipeError):
+        promised(report)

@@ -63,6 +63,7 @@ def test_the_demo_names_what_is_on_the_photographs(lite0, photos, photo, answers
 def test_the_demo_bundle_holds_what_ships(lite0):
     manifest = verify(lite0 / "bundle").manifest
     assert set(manifest.files) == {
+        "golden.npz",
         "model.onnx",
         "model.rtx.engine",
         "preprocess.json",

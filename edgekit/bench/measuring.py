@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgekit.bench.judging import Judgement, judged_from_outside
 from edgekit.bench.serving import Server
 from edgekit.budget import OF_A_PROCESS, Finding, Limit
 from edgekit.configs import BenchConfig
@@ -22,6 +23,7 @@ from edgekit.latency import (
 from edgekit.latency.arrivals import OFFLINE, POISSON, SOAK
 from edgekit.latency.cold_start import Start
 from edgekit.latency.conditions import Moment, hottest_c, moment
+from edgekit.latency.device_stages import DeviceStages, time_on_device
 from edgekit.latency.idle import IdleGap, idle_gap
 from edgekit.latency.sampling import sample_offline
 from edgekit.latency.soak import Soak, sample_soak
@@ -47,20 +49,24 @@ class Measured:
     after: Moment
     idle: IdleGap | None
     soak: Soak | None
+    judge: Judgement | None = None
+    device_stages: DeviceStages | None = None
 
     def doubts(self) -> tuple[Doubt, ...]:
         """What the course of the run makes doubtful."""
+        judged = self.judge.doubts() if self.judge else ()
         if self.soak is None or not self.soak.drift.is_clear:
-            return ()
+            return judged
         found = self.soak.drift
         text = f"it got {abs(found.change):.1%} {'slower' if found.change > 0 else 'faster'} meanwhile"
-        return (Doubt("drift", f"{text} (p {found.p:.2g} over {found.windows} windows)"),)
+        return (*judged, Doubt("drift", f"{text} (p {found.p:.2g} over {found.windows} windows)"))
 
 
 def measured(
     server: Server, mode: str, limits: tuple[Limit, ...], config: BenchConfig, timer: Timer, progress: Progress
 ) -> Measured:
-    """Warm up and send the requests; then, where it is asked for, the ones with pauses."""
+    """Warm up and send the requests; then, where they are asked for, the ones with pauses and the judge's, and last,
+    where a device computes, the ones that are timed there."""
     fps, soak = config.fps, None
     plan = Plan(samples_needed(limits) or _USUAL, config.requests, fps, config.duration, mode == POISSON, config.seed)
     before = moment()
@@ -74,7 +80,14 @@ def measured(
     after = moment()
     times = stage_times(samples, server.stamps, server.stages)
     idle = idle_gap(server, config.idle_gap, timer=timer, progress=progress) if config.idle_gap else None
-    return Measured(samples, times, before, after, idle, soak)
+    judge = None
+    if config.judge:
+        progress("LoadGen judges", 0, 0)
+        judge = judged_from_outside(server, mode, limits, config, samples)
+    on_device = None
+    if server.on_device:
+        on_device = time_on_device(server.infer, server.on_device, config.requests, config.duration, timer, progress)
+    return Measured(samples, times, before, after, idle, soak, judge, on_device)
 
 
 def judged(

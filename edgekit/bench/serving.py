@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from edgekit.bench.requests import Requests
 from edgekit.data import Array
 from edgekit.judge import OPTIMIZATION
+from edgekit.latency.device_stages import DeviceSource
 from edgekit.rewrite.reading import read_onnx_file
 from edgekit.runtime import Session
 from edgekit.runtime.ort import OrtBackend
+from edgekit.runtime.trt_stages import StageEvents, stage_events
 from edgekit.validate.subject import Subject
 
 Step = Callable[[], object]
@@ -23,7 +25,8 @@ Step = Callable[[], object]
 class Server:
     """Call it once a request. `stages` are the ones that it has, `absent` why it has not the others.
 
-    `stamps` are of all calls so far, in ns: when the call began, and when each stage was over.
+    `stamps` are of all calls so far, in ns: when the call began, and when each stage was over. `on_device` is who can
+    time copies and engine by themselves, None where the host computes.
     """
 
     steps: tuple[Step, ...]
@@ -34,6 +37,7 @@ class Server:
     absent: dict[str, str]
     now: Callable[[], int] = time.perf_counter_ns
     stamps: list[tuple[int, ...]] = field(default_factory=list)
+    on_device: DeviceSource | None = None
 
     def __call__(self) -> None:
         now = self.now
@@ -42,6 +46,12 @@ class Server:
             step()
             stamps.append(now())
         self.stamps.append(tuple(stamps))
+
+    def infer(self) -> float:
+        """A request as any other; what its stage `compute` took, in ms."""
+        self()
+        began = self.stages.index("compute")
+        return (self.stamps[-1][began + 1] - self.stamps[-1][began]) / 1e6
 
 
 @contextmanager
@@ -60,7 +70,7 @@ def serving(subject: Subject, backend: str, requests: Requests) -> Iterator[Serv
     }
     ort.bind(requests.shapes, {spec.name: spec.at(sizes) for spec in subject.outputs})
     steps = (_writing(requests, ort.input), ort.enqueue)
-    absent = _copies("ort") | {"post": "an ONNX file does not say what its outputs mean"}
+    absent = _copies(None) | {"post": "an ONNX file does not say what its outputs mean"}
     try:
         yield Server(steps, ("pre", "compute"), "ort", ort.device, "an ONNX file", absent)
     finally:
@@ -76,22 +86,31 @@ def _of_session(session: Session, requests: Requests) -> Server:
             session.set_shape(name, shape)
         steps.append(_writing(requests, session.input))
     steps.append(session.execute)
-    absent, stages = _copies(session.backend), ["pre", "compute"]
+    events, stages = stage_events(session), ["pre", "compute"]
+    absent = _copies(events)
     if session.postprocessing is None:
         absent["post"] = "the bundle does not say what its outputs mean"
     else:
         steps.append(session.postprocess)
         stages.append("post")
-    return Server(tuple(steps), tuple(stages), session.backend, session.device, session.reason, absent)
+    who = (session.backend, session.device, session.reason)
+    return Server(tuple(steps), tuple(stages), *who, absent, on_device=_on_device(session, events))
 
 
-def _copies(backend: str) -> dict[str, str]:
-    """Why copies to and from the device have no times of their own."""
-    why = (
-        "onnxruntime's CPU computes in the host's memory"
-        if backend == "ort"
-        else "part of compute: the copies and the engine are one submission"
-    )
+def _on_device(session: Session, events: StageEvents | None) -> DeviceSource | None:
+    if events is None:
+        return None
+    return DeviceSource(events, lambda: str(session.health()["cuda_graph"]), own_graphs=session.backend == "rtx")
+
+
+def _copies(events: StageEvents | None) -> dict[str, str]:
+    """Why copies to and from the device are no stages of a request."""
+    if events is None:
+        why = "onnxruntime's CPU computes in the host's memory"
+    elif events.copied:
+        why = "part of compute: the copies and the engine are one submission, device_stages times them apart"
+    else:
+        why = "nothing is copied: the GPU computes in the host's memory"
     return {"h2d": why, "d2h": why}
 
 

@@ -17,8 +17,12 @@ def report_lines(report: BenchReport) -> Iterator[str]:
     yield f"measured on {report.data}"
     yield from _latency_lines(report)
     yield from _stage_lines(report)
+    yield from report.device_stages.lines(report.stages["compute"]) if report.device_stages else ()
+    yield from report.floor.lines() if report.floor else ()
+    yield from (f"beside {one}" for one in report.company)
     yield from _process_lines(report)
     yield from _course_lines(report)
+    yield from report.judge.lines() if report.judge else ()
     yield from map(str, report.findings)
 
 
@@ -26,19 +30,23 @@ def _latency_lines(report: BenchReport) -> Iterator[str]:
     found = report.summary
     if report.mode == OFFLINE:  # how long one of them waits says only how many there were
         seconds = report.answered / report.throughput_per_s
-        yield f"{report.answered} of {found.n} requests, {_ALL_AT_ONCE}: {seconds:.4g} s, {_rate(report)}"
+        yield f"{report.answered} of {found.n} requests, {arrivals(report)}: {seconds:.4g} s, {rate(report)}"
         return
-    yield f"latency of {found.n} requests, {_arrivals(report)}: mean {found.mean_ms:.4g} ms"
+    yield f"latency of {found.n} requests, {arrivals(report)}: mean {found.mean_ms:.4g} ms"
     yield from found.lines(report.deadline_ms, ("p50", "p90", "p99", "p99.9"))
     busy = "" if report.utilisation is None else f", busy for {report.utilisation:.0%} of the time"
-    yield f"  jitter {found.jitter_ms:.4g} ms, {_rate(report)}{busy}"
+    yield f"  jitter {found.jitter_ms:.4g} ms, {rate(report)}{busy}"
 
 
-def _rate(report: BenchReport) -> str:
+def rate(report: BenchReport) -> str:
+    """How many it answers."""
     return f"{report.throughput_per_s:.4g} answers a second"
 
 
-def _arrivals(report: BenchReport) -> str:
+def arrivals(report: BenchReport) -> str:
+    """When requests come."""
+    if report.mode == OFFLINE:
+        return _ALL_AT_ONCE
     if report.fps is None:
         return "one after the other"
     return f"{report.fps:g} a second" + (" in the mean, at random" if report.mode == POISSON else "")

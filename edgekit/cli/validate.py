@@ -34,5 +34,7 @@ def command(source: Path, out: Path | None, config: ValidateConfig, output: Outp
     output.say(f"judged on {report.data}")
     for line in judged_lines(report):
         output.say(line)
+    for path in filter(None, (config.html, config.markdown)):
+        output.say(f"written   {path}")
     output.say(report.verdict)
     return report.exit_code

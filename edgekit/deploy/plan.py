@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgekit.budget import LABELLED, Limit, parse_budget
+from edgekit.budget import LABELLED, USUAL_BUDGET, Limit, parse_budget
 from edgekit.build import check_buildable
 from edgekit.configs import CALIBRATED, BuildConfig, DeployConfig, ExportConfig, QuantizeConfig, ValidateConfig
 from edgekit.data import check_there
 from edgekit.errors import DataError, UsageError
+from edgekit.latency.doubts import check_allowed
 from edgekit.quantize import fitting
 from edgekit.recipe import Recipe, load_recipe, recipe_of
 from edgekit.rewrite.reading import metadata, read_onnx
@@ -43,7 +44,7 @@ class Plan:
     @property
     def budget(self) -> str:
         """What must hold."""
-        return self.config.budget or self.recipe.validate.budget
+        return self.config.budget or self.recipe.validate.budget or USUAL_BUDGET
 
     def export_config(self) -> ExportConfig:
         """The recipe's, for the asked target and precision; the examples are kept, to judge where there is no data."""
@@ -86,6 +87,7 @@ class Plan:
             labels=config.labels or (None if config.data else recipe.labels),
             slices=config.slices or (None if config.data else recipe.slices),
             fps=config.fps or recipe.fps,
+            allow=config.allow or recipe.allow,
             backend="ort",
         )
 
@@ -99,11 +101,14 @@ def make_plan(model: str, out: Path, config: DeployConfig) -> Plan:
     check_buildable(plan.build_config())
     limits = parse_budget(plan.budget)
     check_budget(limits, config.fps or plan.recipe.validate.fps)
+    check_allowed(config.allow or plan.recipe.validate.allow)
     for source in (plan.data, plan.calibration_data):
         if source is not None:
             check_there(source)
     if model.endswith(".onnx") and plan.data is None:
         raise UsageError("expected data to judge an ONNX file on, since it carries no examples", "--data D")
+    if config.embed_samples and plan.data is None:
+        raise UsageError("expected data of which a sample is to be embedded, found none", "--data D")
     _check_int8(plan)
     _check_labels(plan, limits)
     return plan

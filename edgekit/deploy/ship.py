@@ -7,8 +7,9 @@ from pathlib import Path
 
 from edgekit import __version__
 from edgekit.build import BuildReport
-from edgekit.bundle import Contents, EngineEntry, Manifest, ModelEntry, pack
+from edgekit.bundle import GOLDEN, Contents, EngineEntry, Manifest, ModelEntry, pack
 from edgekit.deploy.described import Described
+from edgekit.deploy.golden import golden
 from edgekit.deploy.plan import Plan
 from edgekit.errors import OutputError, ShapeError
 from edgekit.files import sha256_of
@@ -16,6 +17,7 @@ from edgekit.judge import OPTIMIZATION
 from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx
 from edgekit.shapes import shape_ranges
 from edgekit.specs import ShapeRange, TensorSpec
+from edgekit.validate.subject import ACCURACY
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,17 @@ def ship(out: Path, plan: Plan, judged: Judged) -> None:
     model = read_onnx(stages["quantize"])
     inputs, outputs = graph_inputs(model), graph_outputs(model)
     ranges = shape_ranges(inputs, plan.build_config().shape, metadata(model, "ranges") or {})
-    contents = Contents(copies={"model.onnx": stages["quantize"], "reports/accuracy.json": stages["validate"]})
+    contents = Contents(copies={"model.onnx": stages["quantize"], ACCURACY: stages["validate"]})
     described = Described.of(plan.recipe, model)
     described.put_into(contents)
+    sizes = _dimension_ranges(inputs, ranges)
+    opt = {name: size[1] for name, size in sizes.items()}
+    known = golden(
+        stages["quantize"], plan.validate_config(Path(), plan.data or ""), opt, embed=plan.config.embed_samples
+    )
+    if known is not None:
+        contents.copies[GOLDEN] = stages["quantize"].with_name(GOLDEN)
+        known.save(contents.copies[GOLDEN])
     if engine:
         contents.copies[engine.path.name] = engine.path
         contents.copies["reports/build.json"] = Path(f"{engine.path}.json")
@@ -55,7 +65,7 @@ def ship(out: Path, plan: Plan, judged: Judged) -> None:
         assets=tuple(sorted(described.assets)),
         inputs=inputs,
         outputs=outputs,
-        ranges=_dimension_ranges(inputs, ranges),
+        ranges=sizes,
         engines=_engine_entries(engine),
         files={},
     )

@@ -30,10 +30,6 @@ class Environment:
             found.append(Doubt("governor", f"the CPU's governor is {self.governor!r}, not 'performance'"))
         return tuple(found)
 
-    def warnings(self) -> tuple[str, ...]:
-        """The doubts in words."""
-        return tuple(doubt.text for doubt in self.doubts())
-
 
 def environment(root: Path = Path("/")) -> Environment:
     """Read the machine under `root`; nothing is changed."""

@@ -104,7 +104,7 @@ def judge_with_loadgen(serve: Callable[[], object], plan: LoadGenPlan) -> LoadGe
     ended, which Server does no earlier than its schedule says. Raises TargetError where LoadGen is not installed,
     UsageError for a plan that is none.
     """
-    loadgen = _import_loadgen()
+    loadgen = import_loadgen()
     _check(plan)
     desk = _Desk(loadgen, serve)
     with tempfile.TemporaryDirectory(prefix="edgekit-loadgen-") as folder:
@@ -187,7 +187,8 @@ class _Desk:
             self._loadgen.QuerySamplesComplete(response)
 
 
-def _import_loadgen() -> Any:
+def import_loadgen() -> Any:
+    """LoadGen's module; TargetError where it is not installed."""
     try:
         import mlperf_loadgen
     except ImportError as error:

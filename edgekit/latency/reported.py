@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import DataError
+from edgekit.texts import read_json
 
 DATA = "data's SHA-256"
 # What is said first where it differs: the name of it, and where `validate` or else `bench` has it.
@@ -31,6 +32,7 @@ _CONDITIONS: dict[str, tuple[tuple[str, ...], ...]] = {
     "onnxruntime": (("environment", "machine", "packages", "onnxruntime"),),
     "mode": (("mode",),),
     "frames a second": (("fps",),),
+    "models beside it": (("beside",),),
     "shapes": (("shapes",),),
     DATA: (("data_sha256",),),
 }
@@ -60,8 +62,8 @@ def read_report(path: Path) -> Reported:
     Raises DataError for what is no such report, or has nothing in it that was measured.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        table = read_json(path)
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "none"
         raise DataError(f"expected a report as JSON in {path}, found: {reason}", _NEXT) from error
     if not isinstance(table, dict):
@@ -97,12 +99,12 @@ def _apart(conditions: dict[str, str]) -> dict[str, str]:
 
 
 def _told(table: dict[str, Any], places: tuple[tuple[str, ...], ...]) -> str:
-    """What stands in the first place that has something, as text; '' for nothing."""
+    """What stands in the first place that has something, as text; '' for nothing, also in a list."""
     for keys in places:
         value: Any = table
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
-        if value is not None and not (isinstance(value, dict) and keys[-1] != "shapes"):
+        if value not in (None, []) and not (isinstance(value, dict) and keys[-1] != "shapes"):
             return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return ""
 

@@ -28,6 +28,14 @@ def judge_overloaded(finding: Finding) -> Finding:
     return replace(finding, outcome=FAIL, high=math.inf, missing=None)
 
 
+def overload(fps: float | None, utilisation: float | None) -> list[str]:
+    """What is to be said of requests that come faster than they are served; nothing of others."""
+    if utilisation is None or utilisation < 1:
+        return []
+    share = f"{fps:g} a second take {utilisation:.0%} of the time"
+    return [f"requests come faster than they are served: {share}, and the queue grows without end"]
+
+
 def judge_latency(limit: Limit, latencies_ms: npt.NDArray[np.float64], deadline_ms: float | None) -> Finding:
     """Judge a limit of the latency gate on latencies in ms, in the order in which they were measured.
 

@@ -32,6 +32,7 @@ from edgekit.pages.markup import (
     Row,
     Value,
     badge,
+    banner,
     element,
     escape,
     facts,
@@ -44,7 +45,7 @@ from edgekit.pages.markup import (
     table,
     tiles,
 )
-from edgekit.pages.style import SCRIPT, STYLE
+from edgekit.pages.style import PLOT_STYLE, SCRIPT, STYLE
 
 __all__ = [
     "Bar",
@@ -54,6 +55,7 @@ __all__ = [
     "Row",
     "Value",
     "badge",
+    "banner",
     "bars",
     "columns",
     "element",
@@ -76,6 +78,8 @@ __all__ = [
     "write_page",
 ]
 
+_STYLE = STYLE + PLOT_STYLE
+
 
 def page(title: str, sections: Iterable[Html], subtitle: Content = "") -> str:
     """A whole HTML document: `title` as its heading, `subtitle` below it, then the sections in their order."""
@@ -85,7 +89,7 @@ def page(title: str, sections: Iterable[Html], subtitle: Content = "") -> str:
         Html('<meta name="color-scheme" content="light dark">'),
         Html(f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'),
         element("title", title),
-        Html(f"<style>{STYLE}</style>"),
+        Html(f"<style>{_STYLE}</style>"),
     )
     heading = element("header", element("h1", title), paragraph(subtitle) if subtitle else "")
     body = joined(heading, element("main", *sections), Html(f"<script>{SCRIPT}</script>"))
@@ -106,7 +110,7 @@ def write_page(out: Path, text: str) -> None:
 
 def _policy() -> str:
     """What the page may load: its own style and script by digest (CSP Level 3, w3.org/TR/CSP3), inline pictures."""
-    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (STYLE, SCRIPT))
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (_STYLE, SCRIPT))
     style, script = (f"'sha256-{digest}'" for digest in digests)
     rules = ("default-src 'none'", f"style-src {style}", f"script-src {script}", "img-src data:", "base-uri 'none'")
     return "; ".join((*rules, "form-action 'none'"))

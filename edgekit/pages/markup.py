@@ -89,6 +89,13 @@ def badge(text: str, tone: str) -> Html:
     return element("span", text, cls=f"badge {_tone(tone)}".strip())
 
 
+def banner(text: str, tone: str, *more: Content) -> Html:
+    """What a page has to say before all else, large; `more` are paragraphs below it. The tone may be ''."""
+    return element(
+        "div", element("strong", text), *(paragraph(part) for part in more if part), cls=f"banner {_tone(tone)}".strip()
+    )
+
+
 def notes(lines: Iterable[str], tone: str = "") -> Html:
     """Remarks or warnings as a list; nothing for none."""
     items = [element("li", line) for line in lines]

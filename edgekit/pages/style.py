@@ -57,11 +57,45 @@ ul.notes{margin:.6rem 0;padding:.5rem .8rem .5rem 1.9rem;border-radius:.4rem;ove
 .t-good{background:var(--goodbg);color:var(--good)}.t-warn{background:var(--warnbg);color:var(--warn)}
 .t-bad{background:var(--badbg);color:var(--bad)}.t-unknown{background:var(--unkbg);color:var(--unk)}
 tr.t-good,tr.t-warn,tr.t-bad,tr.t-unknown{color:inherit}
-td.t-good::before,.badge.t-good::before{content:"✓ "}td.t-warn::before,.badge.t-warn::before{content:"! "}
-td.t-bad::before,.badge.t-bad::before{content:"✗ "}td.t-unknown::before,.badge.t-unknown::before{content:"? "}
+td.t-good::before,.badge.t-good::before{content:"✓\\a0"}td.t-warn::before,.badge.t-warn::before{content:"!\\a0"}
+td.t-bad::before,.badge.t-bad::before{content:"✗\\a0"}td.t-unknown::before,.badge.t-unknown::before{content:"?\\a0"}
 @media print{body{max-width:none;padding:0;font-size:11px}thead{display:table-header-group}tr{break-inside:avoid}
 .scroll{overflow:visible}thead button::after{content:""}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 @media (max-width:40rem){main>section>dl:not(.tiles){grid-template-columns:1fr;gap:0}section>dl>dd{margin-bottom:.4rem}}
+"""
+
+# What a page has beside that: plots with axes, and a verdict that is seen first.
+PLOT_STYLE = """
+.plot{padding:1.2rem 1.6rem 1.5rem 4.2rem}.plot svg{overflow:visible}
+.plot text{font-size:12px;fill:var(--soft);font-variant-numeric:tabular-nums}
+.plot .e{text-anchor:end}.plot .m{text-anchor:middle}
+.grid{stroke:var(--line)}
+.whole{fill:transparent}g:hover>.whole{fill:var(--head)}.band{fill:var(--s0);opacity:.42}g:hover>.band{opacity:.8}
+.lines path{fill:none;stroke-width:1.75;vector-effect:non-scaling-stroke;stroke-linejoin:round}
+.lines,.plot .said,.ref{pointer-events:none}
+.l-s0{stroke:var(--s0)}.l-s1{stroke:var(--s1)}.l-s2{stroke:var(--s2)}.l-s3{stroke:var(--s3)}.l-s4{stroke:var(--s4)}
+.l-s5{stroke:var(--s5)}.l-s6{stroke:var(--s6)}.l-s7{stroke:var(--s7)}.l-s-none{stroke:var(--sn)}
+.ref{stroke-width:1.5;stroke-dasharray:7 4}.ref.limit{stroke:var(--bad)}.ref.other{stroke:var(--warn)}
+.plot .said{paint-order:stroke;stroke:var(--bg);stroke-width:4px;stroke-linejoin:round;font-weight:600}
+.plot .said.limit{fill:var(--bad)}.plot .said.other{fill:var(--warn)}
+.mark circle{fill:var(--fg);stroke:var(--bg);stroke-width:1.5}.mark.worst circle{fill:var(--s7)}
+.whisker{stroke:var(--fg);stroke-width:2}
+.axis-y,.axis-x{color:var(--soft);font-size:.85em;margin:0;max-width:none}.axis-y{padding-left:1rem}.axis-x{text-align:center}
+.legend .key{width:1.3em;vertical-align:middle;border-radius:1px}
+.key.band{background:var(--s0)}.key.median{background:var(--s0);height:2px}.key.heat{background:var(--s1);height:2px}
+.key.worst,.key.interval{width:.75em;height:.75em;border-radius:50%}
+.key.worst{background:var(--s7)}.key.interval{background:var(--fg)}
+.key.limit,.key.other{height:0;background:none;border-top:2px dashed var(--bad)}.key.other{border-color:var(--warn)}
+.parts{min-width:9rem}.scroll caption{max-width:calc(100vw - 2.5rem)}
+.banner{padding:.8rem 1.1rem;border-radius:.6rem;border:1px solid var(--line);background:var(--head)}
+.banner strong{display:block;font-size:2rem;line-height:1.2;letter-spacing:.01em}
+.banner.t-good,.banner.t-warn,.banner.t-bad,.banner.t-unknown{border-color:currentColor}
+.banner.t-good{background:var(--goodbg)}.banner.t-warn{background:var(--warnbg)}.banner.t-bad{background:var(--badbg)}
+.banner.t-good strong::before{content:"✓\\a0"}.banner.t-warn strong::before{content:"!\\a0"}
+.banner.t-bad strong::before{content:"✗\\a0"}
+@media (max-width:40rem){.plot{padding-left:3.4rem;padding-right:1.1rem}.axis-y{padding-left:.2rem}
+.banner strong{font-size:1.6rem}}
+@media print{figure{break-inside:avoid}h2{break-after:avoid}}
 """
 
 # Sorting by a click or the keyboard; unknown values stay last. data-v is the number behind a cell's text.

@@ -40,12 +40,19 @@ def multiply_adds(model: onnx.ModelProto, known: Mapping[str, Known]) -> tuple[W
     makers = {name: node for node in model.graph.node for name in node.output}
     found = []
     for node in model.graph.node:
-        if is_ours(node):
-            found.append(_ours(node, known))
-        elif _formula(node) is not None:
-            found.append(Work(node.name, node.op_type, _operand_type(node, known, makers), _macs(node, known)))
+        item = work_of(node, known, makers)
+        found += [] if item is None else [item]
         found += [item for inner in subgraphs(node) for item in _inside(inner, known)]
     return tuple(found)
+
+
+def work_of(node: onnx.NodeProto, known: Mapping[str, Known], makers: Mapping[str, onnx.NodeProto]) -> Work | None:
+    """The work of one node of the main graph, in which `makers` has who makes each value; None where it has none."""
+    if is_ours(node):
+        return _ours(node, known)
+    if _formula(node) is None:
+        return None
+    return Work(node.name, node.op_type, _operand_type(node, known, makers), _macs(node, known))
 
 
 def _inside(graph: onnx.GraphProto, known: Mapping[str, Known]) -> Iterator[Work]:

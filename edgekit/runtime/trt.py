@@ -7,30 +7,21 @@ GPU. Proved on a driver that is played (tests/runtime/fake_driver), and not yet 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.errors import SessionError, first_line
 from edgekit.runtime.backend import Array, OpenShapes, Shapes
-from edgekit.runtime.cuda import Device, open_device, reported, wait
-from edgekit.runtime.cuda.device import Work, keep_for_good
+from edgekit.runtime.cuda import open_device, reported, wait
+from edgekit.runtime.cuda.device import keep_for_good
 from edgekit.runtime.cuda.tensors import Tensors
 from edgekit.runtime.trt_engine import Engine, Options, import_tensorrt, load_plugins
-from edgekit.runtime.trt_graphs import Graphs
+from edgekit.runtime.trt_graphs import Graphs, no_graphs
+from edgekit.runtime.trt_stages import Plan, StageEvents, run_all
 from edgekit.specs import TensorSpec
 
 __all__ = ["TensorRTBackend", "load_plugins"]
 
 _CLOSE_S = 10.0  # what is under way may take so long when a session is closed or bound anew
-
-
-@dataclass
-class _Plan:
-    """What one inference enqueues: copies, the engine at these addresses, copies."""
-
-    copies_in: list[Work]
-    copies_out: list[Work]
-    addresses: dict[str, int]
 
 
 class TensorRTBackend:
@@ -57,11 +48,12 @@ class TensorRTBackend:
         self.notes: dict[str, str] = {"cuda": api}
         self._carried = dict(carried)
         self._tensors = Tensors(self._device, {spec.name: spec.dtype for spec in specs}, self._carried)
-        self._graphs = Graphs(self._device, self.notes, _no_graphs(flavour, self._device))
+        self._graphs = Graphs(self._device, self.notes, no_graphs(flavour, self._device))
+        self.stages = StageEvents(self._device)
         self._engine: Engine | None = None
         self._inputs: dict[str, tuple[int, ...]] = {}
         self._outputs: tuple[str, ...] = ()
-        self._plans: dict[tuple[bool, int], _Plan] = {}
+        self._plans: dict[tuple[bool, int], Plan] = {}
         self._turn = 0  # which of the two buffers of each state is its input
         self._stale: set[str] = set()  # states that the device has and the host's array has not yet
         self._written: set[str] = set()  # states whose host array the app may have written since
@@ -174,6 +166,7 @@ class TensorRTBackend:
         if not self._open:
             return
         self._open = False
+        self.stages.close()
         if not self._ended():
             self.notes["close"] = f"an inference is still running on {self.device}: its memory is left to the process"
             keep_for_good((self._engine, self._tensors, self._graphs))
@@ -230,9 +223,7 @@ class TensorRTBackend:
     def _drop_plans(self) -> None:
         """Empty them too: the traceback of an error that is still in flight may have one."""
         while self._plans:
-            plan = self._plans.popitem()[1]
-            plan.copies_in.clear()
-            plan.copies_out.clear()
+            self._plans.popitem()[1].clear()
 
     def _forget(self) -> None:
         self._drop_plans()
@@ -241,35 +232,34 @@ class TensorRTBackend:
         except self._device.Error as error:
             raise reported(error) from error
 
-    def _plan(self, step: bool) -> _Plan:
+    def _plan(self, step: bool) -> Plan:
         """What to copy on this turn: in a step, states stay where they are."""
         still = {*self._carried, *self._carried.values()} if step else set()
         copies_in = self._tensors.copies_in(name for name in self._inputs if name not in self._carried)
         copies_out = self._tensors.copies_out(name for name in self._outputs if name not in still)
-        plan = self._plans[step, self._turn] = _Plan(copies_in, copies_out, self._tensors.addresses)
+        plan = self._plans[step, self._turn] = Plan(copies_in, copies_out, self._tensors.addresses)
         return plan
 
     def _start(self, step: bool) -> None:
         plan = self._plans.get((step, self._turn)) or self._plan(step)
         try:
+            self.stages.begin()
             if self._carried:
                 self._hand_over(step)
-            self._graphs.run((step, self._turn), lambda: self._enqueue(plan))
+            if self.stages.on:
+                self._enqueue(plan)
+            else:
+                self._graphs.run((step, self._turn), lambda: self._enqueue(plan))
         finally:
             self._device.mark()  # also of what was enqueued before something failed
 
-    def _enqueue(self, plan: _Plan) -> None:
-        engine = self._mine()
-        for name, address in plan.addresses.items():
-            engine.address(name, address)
-        _run(plan.copies_in)
-        engine.enqueue(self._device.stream)
-        _run(plan.copies_out)
+    def _enqueue(self, plan: Plan) -> None:
+        plan.enqueue(self._mine(), self._device.stream, self.stages.stamp)
 
     def _hand_over(self, step: bool) -> None:
         """Copy in the states that the host has: by hand all of them, in a step those that the app may have written."""
         names = [name for name in self._carried if name in self._written or not (step or name in self._stale)]
-        _run(self._tensors.copies_in(names))
+        run_all(self._tensors.copies_in(names))
         self._written.clear()
 
     def _refresh(self, name: str) -> None:
@@ -278,20 +268,8 @@ class TensorRTBackend:
             return
         self._settle()
         try:
-            _run(self._tensors.copies_out([name]))
+            run_all(self._tensors.copies_out([name]))
             self._device.synchronise()
         except self._device.Error as error:
             raise reported(error) from error
         self._stale.discard(name)
-
-
-def _run(copies: list[Work]) -> None:
-    for copy in copies:
-        copy()
-
-
-def _no_graphs(flavour: str, device: Device) -> str:
-    """Why this backend captures no graph itself; empty where it does."""
-    if flavour != "tensorrt":
-        return "by TensorRT-RTX"
-    return "" if device.graphs else f"none: {device.api} has none, cuda-bindings has (EDGEKIT_CUDA=cuda-bindings)"

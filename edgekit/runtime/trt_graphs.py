@@ -53,3 +53,10 @@ class Graphs:
         self._graphs[key] = graph
         self._notes["cuda_graph"] = "captured"
         return True
+
+
+def no_graphs(flavour: str, device: Device) -> str:
+    """Why a backend captures no graph itself; empty where it does."""
+    if flavour != "tensorrt":
+        return "by TensorRT-RTX"
+    return "" if device.graphs else f"none: {device.api} has none, cuda-bindings has (EDGEKIT_CUDA=cuda-bindings)"

@@ -16,10 +16,11 @@ class Device:
     """A Jetson module or a graphics card at its fastest setting. What is not known is None.
 
     `targets` are the targets whose engines it runs. `memory_gb` and `bandwidth_gb_s` are in units of 10^9 bytes, of
-    the memory that the GPU uses; `clock_mhz` is the GPU's highest. `fp16_tflops` (accumulating in FP16 where that is
-    faster) and `int8_tops` are the peaks of its tensor cores for **dense** products, in 10^12 operations a second,
-    the DLA not counted. `max_power_w` is the highest power mode with a limit, or the card's.
-    `sources` says of each value that is given where it is from.
+    the memory that the GPU uses; `cache_mb`, in units of 10^6, is the most that the caches in front of it can hold.
+    `clock_mhz` is the GPU's highest by the data sheet. `fp16_tflops` (accumulating in FP16 where that is faster) and
+    `int8_tops` are the peaks of its tensor cores for **dense** products, in 10^12 operations a second, the DLA not
+    counted. `max_power_w` is the highest power mode with a limit, or the card's. `sources` says of each value that is
+    given where it is from.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Device:
     multiprocessors: int | None = None
     memory_gb: float | None = None
     bandwidth_gb_s: float | None = None
+    cache_mb: float | None = None
     clock_mhz: int | None = None
     fp16_tflops: float | None = None
     int8_tops: float | None = None

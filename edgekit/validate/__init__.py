@@ -5,50 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.budget import LABELLED, OF_A_PROCESS, Finding, Limit, doubt_fakes, parse_budget, verdict_of
+from edgekit.budget import LABELLED, OF_A_PROCESS, USUAL_BUDGET, Finding, Limit, doubt_fakes, parse_budget, verdict_of
 from edgekit.configs import ValidateConfig
-from edgekit.data import Samples, told
+from edgekit.data import told
 from edgekit.errors import ModelError, UsageError
-from edgekit.files import json_bytes, write_json, written_aside
-from edgekit.latency import (
-    Environment,
-    LatencySummary,
-    Plan,
-    environment,
-    judge_latency,
-    judge_overloaded,
-    sample,
-    samples_needed,
-    summarise,
-)
+from edgekit.files import all_written_aside, json_bytes, write_json
+from edgekit.latency.doubts import check_allowed
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.reading import graph_inputs, read_onnx
 from edgekit.validate.accuracy import Accuracy
 from edgekit.validate.comparing import Compared, check_slices, compare, judge_accuracy, slice_limits
+from edgekit.validate.latency import LatencyReport, judged_latency
+from edgekit.validate.papers import papers
 from edgekit.validate.running import check_timeable
 from edgekit.validate.slices import WORST
-from edgekit.validate.subject import Subject, open_subject, serving
+from edgekit.validate.subject import Subject, open_subject
 
 __all__ = ["Accuracy", "LatencyReport", "ValidateReport", "check_budget", "check_slices", "validate"]
 
 _FEW = 30
-
-
-@dataclass(frozen=True)
-class LatencyReport:
-    """All raw latencies in ms are kept, in their order, so that anyone can compute anything from them.
-
-    `utilisation` is the share of the time between frames that serving takes: from 1 on frames pile up.
-    """
-
-    mode: str
-    fps: float | None
-    deadline_ms: float | None
-    utilisation: float | None
-    shapes: dict[str, list[int]]
-    summary: LatencySummary
-    environment: Environment
-    latencies_ms: list[float]
 
 
 @dataclass(frozen=True)
@@ -89,20 +64,26 @@ def validate(
     IntegrityError, RecipeError, UsageError or OutputError, and TargetError for the latency of BF16 without a GPU; a
     broken budget is not an error but a verdict.
     """
-    with written_aside(out) as partial:
+    also = papers(config)
+    with all_written_aside(source, [out, *(path for path, _ in also)]) as (partial, *asides):
         report = _judged(source, out, config, progress)
+        for aside, (_, write) in zip(asides, also, strict=True):
+            aside.write_text(write(report), encoding="utf-8")
         partial.write_bytes(json_bytes(report.to_json()))
     return report
 
 
 def _judged(source: Path, out: Path, config: ValidateConfig, progress: Progress) -> ValidateReport:
     watch = Stopwatch()
-    limits = parse_budget(config.budget)
-    check_budget(limits, config.fps)
+    given = parse_budget(config.budget) if config.budget is not None else ()
+    check_budget(given, config.fps)
+    check_allowed(config.allow)
     if config.reference is None or config.data is None:
         raise UsageError("expected a reference and data to judge on, found none", "--reference REF.onnx --data D")
     check_slices(config)
     subject = open_subject(source, config)
+    limits = given or subject.promises or parse_budget(USUAL_BUDGET)
+    check_budget(limits, config.fps)
     _check_inputs(subject, config.reference)
     timed = tuple(limit for limit in limits if limit.gate == "latency")
     measured = bool(timed or config.fps or config.requests)
@@ -113,7 +94,7 @@ def _judged(source: Path, out: Path, config: ValidateConfig, progress: Progress)
     found = judge_accuracy(limits, extra, compared.accuracy)
     latency = None
     if measured:
-        latency, judged = _latency(subject, config, compared.request, timed, progress)
+        latency, judged = judged_latency(subject, config, compared.request, timed, progress)
         found |= judged
     ran = compared.ran
     findings = doubt_fakes((found[limit] for limit in (*limits, *extra)), ran.backend)
@@ -158,32 +139,6 @@ def _check_inputs(subject: Subject, reference: Path) -> None:
         raise ModelError(f"expected the reference {reference} to have the inputs {wanted}, found {other}")
 
 
-def _latency(
-    subject: Subject, config: ValidateConfig, request: Samples, limits: tuple[Limit, ...], progress: Progress
-) -> tuple[LatencyReport, dict[Limit, Finding]]:
-    """Send `request` again and again, and judge the limits by what it took."""
-    plan = Plan(samples_needed(limits), config.requests, config.fps, config.duration)
-    before = environment()
-    with serving(subject, config.backend, request) as serve:
-        measured = sample(serve, plan, progress=progress)
-    latencies, deadline_ms = measured.latencies_ms, 1e3 / config.fps if config.fps else None
-    utilisation = measured.utilisation(config.fps) if config.fps else None
-    report = LatencyReport(
-        mode="fixed-rate" if config.fps else "closed",
-        fps=config.fps,
-        deadline_ms=deadline_ms,
-        utilisation=utilisation,
-        shapes={name: list(array.shape) for name, array in request.inputs.items()},
-        summary=summarise(latencies, deadline_ms),
-        environment=before,
-        latencies_ms=[round(value, 6) for value in latencies.tolist()],
-    )
-    found = {limit: judge_latency(limit, latencies, deadline_ms) for limit in limits}
-    if utilisation is not None and utilisation >= 1:
-        found = {limit: judge_overloaded(finding) for limit, finding in found.items()}
-    return report, found
-
-
 def _warnings(
     limits: tuple[Limit, ...], subject: Subject, compared: Compared, latency: LatencyReport | None
 ) -> tuple[str, ...]:
@@ -197,10 +152,5 @@ def _warnings(
     if accuracy.robustness is not None:
         lines += accuracy.robustness.warnings()
     if latency is not None:
-        lines += latency.environment.warnings()
-        if latency.utilisation is not None and latency.utilisation >= 1:
-            lines.append(
-                f"frames come faster than they are served: {latency.fps:g} a second take {latency.utilisation:.0%} of "
-                "the time, and the queue grows without end"
-            )
+        lines += latency.warnings()
     return tuple(lines)

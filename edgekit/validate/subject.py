@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit.budget import Limit, promised
 from edgekit.bundle import Manifest, read_manifest, verify
 from edgekit.configs import ValidateConfig
 from edgekit.data import Array, Batch, Samples, fixed_batch
-from edgekit.errors import UsageError
+from edgekit.errors import IntegrityError, RecipeError, UsageError, first_line
+from edgekit.files import sha256_of
 from edgekit.judge import OPTIMIZATION
 from edgekit.recipe import Recipe, load_recipe, recipe_of
 from edgekit.rewrite.emulated import narrow_dtypes
@@ -20,15 +22,18 @@ from edgekit.runtime.choice import backend_of, choose
 from edgekit.runtime.ort import OrtBackend
 from edgekit.specs import Classify, ImagePreprocess, Postprocess, Preprocess, TensorSpec, of_pictures
 from edgekit.targets import sm_names
+from edgekit.texts import parse_json
 
 ORT = "ort, cpu"
+ACCURACY = "reports/accuracy.json"  # in a bundle: what `validate` said of it when it was made
 
 
 @dataclass(frozen=True)
 class Subject:
     """`onnx` is what onnxruntime runs; `classes` are the names of what the model tells apart, where it has any.
 
-    `narrow` are the floating-point dtypes of 16 bits that `onnx` holds: `fp16`, `bf16`.
+    `narrow` are the floating-point dtypes of 16 bits that `onnx` holds: `fp16`, `bf16`. `promises` are what a
+    bundle was judged by when it was made.
     """
 
     path: Path
@@ -40,6 +45,7 @@ class Subject:
     classifies: bool
     narrow: tuple[str, ...]
     manifest: Manifest | None = None
+    promises: tuple[Limit, ...] = ()
 
     def batch(self) -> int:
         """How many samples one request has: what the model fixes, else the bundle's opt size, else 1."""
@@ -53,6 +59,15 @@ class Subject:
         return "".join(
             f"; engine {backend_of(entry.flavour)} {sm_names(entry.compute_capabilities)}: not run" for entry in entries
         )
+
+    def digests(self, ran: str, asked: str) -> dict[str, str]:
+        """The SHA-256 of the ONNX, and of the engine where `ran`, the backend that `asked` became, was one's."""
+        digests = {"model": sha256_of(self.onnx)}
+        if self.manifest is not None and ran != "ort":
+            engines = [choice.engine for choice in choose(self.manifest, asked) if choice.backend == ran]
+            if engines and engines[0] is not None:
+                digests["engine"] = self.manifest.files[engines[0].file].sha256
+        return digests
 
     def on_onnxruntime(self, backend: str) -> bool:
         """Whether `backend`, as it was asked for, means onnxruntime here; TargetError for one that is not there."""
@@ -87,7 +102,8 @@ def open_subject(source: Path, config: ValidateConfig) -> Subject:
 
 def _of_bundle(path: Path, given: Recipe) -> Subject:
     names = read_manifest(path)
-    found = verify(path, keep={names.preprocess, names.postprocess})
+    reports = {ACCURACY} & names.files.keys()
+    found = verify(path, keep={names.preprocess, names.postprocess, *reports})
     manifest = found.manifest
     answer: Postprocess | None = given.postprocess or found.table(Postprocess, manifest.postprocess)
     labels = answer.labels if isinstance(answer, Classify) else ()
@@ -101,17 +117,35 @@ def _of_bundle(path: Path, given: Recipe) -> Subject:
         classifies=isinstance(answer, Classify),
         narrow=narrow_dtypes(read_onnx(path / manifest.model.file)),
         manifest=manifest,
+        promises=_promises(found.contents[ACCURACY]) if reports else (),
     )
 
 
+def _promises(report: bytes) -> tuple[Limit, ...]:
+    try:
+        return promised(parse_json(report))
+    except (ValueError, RecipeError) as error:
+        raise IntegrityError(
+            f"expected the promises of the bundle in {ACCURACY}, found: {first_line(error)}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Served:
+    """`request` writes samples into the bound inputs and runs once, on `backend`."""
+
+    request: Callable[[], object]
+    backend: str
+
+
 @contextmanager
-def serving(subject: Subject, backend: str, samples: Samples) -> Iterator[Callable[[], object]]:
-    """Yield a function that writes `samples` into the bound inputs and runs once: a Session's, or onnxruntime's."""
+def serving(subject: Subject, backend: str, samples: Samples) -> Iterator[Served]:
+    """Yield who answers: a Session, or onnxruntime."""
     if subject.manifest is not None:
         with Session.open(subject.path, backend) as session:
             for name, array in samples.inputs.items():
                 session.set_shape(name, array.shape)
-            yield _request(session.input, session.execute, samples.inputs)
+            yield Served(_request(session.input, session.execute, samples.inputs), session.backend)
     else:
         ort = OrtBackend(read_onnx_file(subject.onnx).serialized, OPTIMIZATION, (*subject.inputs, *subject.outputs))
         shapes = {name: array.shape for name, array in samples.inputs.items()}
@@ -123,7 +157,7 @@ def serving(subject: Subject, backend: str, samples: Samples) -> Iterator[Callab
         }
         ort.bind(shapes, {spec.name: spec.at(sizes) for spec in subject.outputs})
         try:
-            yield _request(ort.input, ort.enqueue, samples.inputs)
+            yield Served(_request(ort.input, ort.enqueue, samples.inputs), "ort")
         finally:
             ort.close()
 

@@ -196,7 +196,8 @@ def test_the_command_on_real_reports(reports, capsys):
     code, out, _ = run(capsys, reports / "good.json", reports / "wrong.json", "--tolerance", "10")
     assert code == 3
     assert out.splitlines()[0].startswith("differs: source: ")
-    assert [line.partition(":")[0] for line in out.splitlines()[1:4]] == ["p50_ms", "p90_ms", "p99_ms"]
+    assert out.splitlines()[1].startswith("differs: model's SHA-256: ")
+    assert [line.partition(":")[0] for line in out.splitlines()[2:5]] == ["p50_ms", "p90_ms", "p99_ms"]
     assert "top1: 0.9 -> 0.0" in out
     assert out.splitlines()[-1].startswith("less exact")
     kept = json.loads((reports / "good.json").read_text())["latency"]["latencies_ms"]

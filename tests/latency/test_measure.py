@@ -48,5 +48,5 @@ def test_the_environment_says_what_is_doubtful(tmp_path):
     (governor / "scaling_governor").write_text("powersave\n")
     found = environment(tmp_path)
     assert found.cpu is None
-    assert len(found.warnings()) == 2
-    assert environment(tmp_path / "nowhere").warnings() == ()
+    assert [doubt.name for doubt in found.doubts()] == ["busy", "governor"]
+    assert environment(tmp_path / "nowhere").doubts() == ()

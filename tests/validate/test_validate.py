@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -14,7 +16,9 @@ from edgekit.budget import parse_budget
 from edgekit.configs import DeployConfig, ValidateConfig
 from edgekit.deploy import deploy
 from edgekit.errors import DataError, IntegrityError, ModelError, RecipeError, UsageError
-from edgekit.validate import validate
+from edgekit.latency import conditions
+from edgekit.latency.reported import read_report
+from edgekit.validate import latency, validate
 
 pytest.importorskip("onnx")
 
@@ -91,6 +95,31 @@ def test_the_report_keeps_every_latency_and_no_sample(digits, tmp_path):
     assert re.fullmatch("[0-9a-f]{64}", table["data_sha256"])
     assert "NaN" not in (tmp_path / "report.json").read_text()
     assert (tmp_path / "report.json").stat().st_size < 20_000
+
+
+@pytest.mark.parametrize(("allow", "code"), [((), 5), (("busy",), 0), (("hot",), 5)])
+def test_a_doubt_keeps_a_pass_back_until_it_is_allowed(digits, tmp_path, monkeypatch, allow, code):
+    quiet = conditions.Moment(0.1, {}, None, {}, {}, ())
+    busy = conditions.machine(tmp_path)
+    busy = replace(busy, environment=replace(busy.environment, load=7.5), largest_power_mode=None, gpu_users=())
+    monkeypatch.setattr(latency, "machine", lambda: busy)
+    monkeypatch.setattr(latency, "moment", lambda: quiet)
+    asked = {"budget": "sqnr_db>=10,deadline_miss<=0.9", "fps": 100, "requests": 60, "allow": allow}
+    report = judged(digits, tmp_path, "near.onnx", **asked)
+    assert report.exit_code == code
+    assert [item.outcome for item in report.findings] == ["PASS", "PASS" if code == 0 else "INCONCLUSIVE"]
+    said = "the machine is busy: load average of 7.50 a core" + (" (--allow busy)" if code else "")
+    assert said in report.warnings
+    table = json.loads((tmp_path / "report.json").read_text())["latency"]
+    assert [item["name"] for item in table["doubts"]] == ["busy"]
+    digest = hashlib.sha256((digits / "near.onnx").read_bytes()).hexdigest()
+    assert table["environment"]["digests"] == {"model": digest}
+    assert read_report(tmp_path / "report.json").conditions["model's SHA-256"] == digest
+
+
+def test_only_a_known_doubt_is_allowed(digits, tmp_path):
+    with pytest.raises(UsageError, match="did you mean 'busy'"):
+        judged(digits, tmp_path, "near.onnx", "sqnr_db>=10", allow=("bussy",))
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ class BindingsDevice:
         self.api = f"cuda-bindings {importlib.metadata.version('cuda-bindings')}"
         self._ready, self._not_ready = self._cuda.CUresult.CUDA_SUCCESS, self._cuda.CUresult.CUDA_ERROR_NOT_READY
         self._context = self._stream = self._done = None
+        self._events: list[Any] = []
         try:
             self._open(ordinal)
         except CudaError as error:
@@ -111,8 +112,7 @@ class BindingsDevice:
 
     def mark(self) -> None:
         """See `Device`."""
-        if (answer := self._cuda.cuEventRecord(self._done, self._stream))[0]:
-            self._check("cuEventRecord", answer)
+        self.record(self._done)
 
     def done(self) -> bool:
         """See `Device`."""
@@ -157,6 +157,21 @@ class BindingsDevice:
         free, total = self._call("cuMemGetInfo")
         return int(free), int(total)
 
+    def event(self) -> Any:
+        """See `Device`."""
+        made = self._call("cuEventCreate", self._cuda.CUevent_flags.CU_EVENT_DEFAULT)
+        self._events.append(made)
+        return made
+
+    def record(self, event: Any) -> None:
+        """See `Device`."""
+        if (answer := self._cuda.cuEventRecord(event, self._stream))[0]:
+            self._check("cuEventRecord", answer)
+
+    def elapsed_ms(self, first: Any, second: Any) -> float:
+        """See `Device`."""
+        return float(self._call("cuEventElapsedTime", first, second))
+
     def times_ms(self, work: Work, runs: int) -> list[float]:
         """See `Device`."""
         events = [self._call("cuEventCreate", 0) for _ in range(runs + 1)]
@@ -172,8 +187,10 @@ class BindingsDevice:
 
     def close(self, lent: Sequence[Array] = ()) -> None:
         """See `Device`. After a sticky error the context takes along what nobody can give back any more."""
-        if self._done is not None:
-            self._cuda.cuEventDestroy(self._done)
+        for event in (*self._events, self._done):
+            if event is not None:
+                self._cuda.cuEventDestroy(event)
+        self._events.clear()
         if self._stream is not None:
             self._cuda.cuStreamDestroy(self._stream)
         self._lent = len(lent)

@@ -1,4 +1,4 @@
-"""What a GPU backend needs of a device's driver: memory, one stream, one event, graphs. Three things can give it."""
+"""What a GPU backend needs of a device's driver: memory, one stream, events, graphs. Three things can give it."""
 
 from __future__ import annotations
 
@@ -77,11 +77,20 @@ class Device(Protocol):
     def mem_info(self) -> tuple[int, int]:
         """Free and total memory of the device, in bytes."""
 
+    def event(self) -> Any:
+        """A new event that will know when it happened; the device has it until `close` gives it back."""
+
+    def record(self, event: Any) -> None:
+        """Enqueue that `event` happens; an event may be recorded again and again, and knows its last time."""
+
+    def elapsed_ms(self, first: Any, second: Any) -> float:
+        """Milliseconds on the device from one event to another, which have both happened; half a microsecond exact."""
+
     def times_ms(self, work: Work, runs: int) -> list[float]:
         """What each of these calls took on the device, in milliseconds, by events on the stream."""
 
     def close(self, lent: Sequence[Array] = ()) -> None:
-        """Give back stream, event and context; never raises `Error`.
+        """Give back stream, events and context; never raises `Error`.
 
         `lent` is page-locked memory that the app still reads: it goes with the last that has it, then the context.
         """

@@ -107,6 +107,20 @@ class HostDevice:
         """See `Device`."""
         return self._size - sum(map(len, self.memory.values())), self._size
 
+    def event(self) -> Any:
+        """See `Device`: a list of the one moment, by this machine's clock, at which it happened last."""
+        return []
+
+    def record(self, event: Any) -> None:
+        """See `Device`."""
+        self._do(lambda: event.__setitem__(slice(None), [time.perf_counter()]))
+
+    def elapsed_ms(self, first: Any, second: Any) -> float:
+        """See `Device`."""
+        if not (first and second):
+            raise HostError("an event has not happened")
+        return float(second[0] - first[0]) * 1e3
+
     def times_ms(self, work: Work, runs: int) -> list[float]:
         """See `Device`; by this machine's clock."""
         ticks = [time.perf_counter()]

@@ -28,6 +28,7 @@ class PyCudaDevice:
         self.api = f"pycuda {importlib.import_module('pycuda').VERSION_TEXT}"
         self.Error = self._cuda.Error
         self._memory: dict[int, Any] = {}
+        self._events: list[Any] = []
         self._context = self._stream = self._done = None
         try:
             self._open(ordinal)
@@ -111,6 +112,20 @@ class PyCudaDevice:
         free, total = self._cuda.mem_get_info()
         return int(free), int(total)
 
+    def event(self) -> Any:
+        """See `Device`."""
+        made = self._cuda.Event()
+        self._events.append(made)
+        return made
+
+    def record(self, event: Any) -> None:
+        """See `Device`."""
+        event.record(self._stream)
+
+    def elapsed_ms(self, first: Any, second: Any) -> float:
+        """See `Device`."""
+        return float(second.time_since(first))
+
     def times_ms(self, work: Work, runs: int) -> list[float]:
         """See `Device`."""
         events = [self._cuda.Event() for _ in range(runs + 1)]
@@ -128,6 +143,7 @@ class PyCudaDevice:
             return
         if self._works():  # else the context takes along what nobody can give back any more
             self._memory.clear()
+            self._events.clear()
             self._stream = self._done = None
         self.let_go()
         self._lent = len(lent)

@@ -138,6 +138,21 @@ def test_a_graph_is_what_was_enqueued_and_runs_when_it_is_launched(device):
     device.leave()
 
 
+def test_an_event_knows_when_it_happened_last(device, monkeypatch):
+    ticks = iter([1.0, 1.5, 2.0, 2.125])
+    monkeypatch.setattr("edgekit.runtime.cuda.host_device.time.perf_counter", lambda: next(ticks))
+    first, second = device.event(), device.event()
+    device.record(first)
+    for pair in ((first, second), (second, first)):
+        with pytest.raises(HostError, match="an event has not happened"):
+            device.elapsed_ms(*pair)
+    device.record(second)
+    assert (device.elapsed_ms(first, second), device.elapsed_ms(second, first)) == (500.0, -500.0)
+    device.record(first)
+    device.record(second)
+    assert device.elapsed_ms(first, second) == 125.0
+
+
 def test_bench_runs_on_whatever_device_there_is(device, monkeypatch):
     monkeypatch.setattr("edgekit.plugins.gpu.open_device", lambda: (device, "a test"))
     gpu = CudaGpu()

@@ -107,10 +107,40 @@ def test_memory_of_the_device_is_counted(device):
     assert device.mem_info()[0] == free
 
 
-def test_times_are_those_between_events(device):
-    times = device.times_ms(lambda: None, 5)
-    assert len(times) == 5
-    assert all(0 <= time < 1000 for time in times)
+def test_times_are_those_between_events(device, driver):
+    driver.set(in_us=250)
+    host, address = device.pinned(4)[0], device.alloc(4)
+    assert device.times_ms(device.h2d(address, host), 3) == [0.25] * 3
+    first, second = device.event(), device.event()
+    copy = device.h2d(address, host)
+    for copies in (2, 3):  # recorded anew, they know the last time alone
+        device.record(first)
+        for _ in range(copies):
+            copy()
+        device.record(second)
+        device.synchronise()
+        assert device.elapsed_ms(first, second) == pytest.approx(0.25 * copies)
+        assert device.elapsed_ms(second, first) == pytest.approx(-0.25 * copies)
+    device.free(address)
+    device.unpin(host)
+
+
+def test_a_time_that_there_is_not_is_the_drivers_own_error(device):
+    """As cuda.h says of cuEventElapsedTime."""
+    first, second = device.event(), device.event()
+    device.record(first)
+    device.synchronise()
+    for pair in ((first, second), (second, first)):  # one has never been recorded
+        with pytest.raises(device.Error, match="cuEventElapsedTime failed: invalid resource handle"):
+            device.elapsed_ms(*pair)
+    device.record(second)
+    with pytest.raises(device.Error, match="cuEventElapsedTime failed: device not ready"):
+        device.elapsed_ms(first, second)
+    device.mark()
+    device.synchronise()
+    with pytest.raises(device.Error, match="cuEventElapsedTime failed: invalid resource handle"):
+        device.elapsed_ms(first, device._done)  # which was made to know no time
+    assert device.elapsed_ms(first, second) == 0
 
 
 def test_sessions_of_one_thread_may_close_in_any_order():

@@ -30,7 +30,8 @@ def with_engines(bundle: Path, recipe: dict) -> Path:
         EngineEntry("trt.engine", "tensorrt", "11.1.0", ("8.7",)),
         EngineEntry("rtx.engine", "tensorrt_rtx", "1.7.1", ("8.7",)),
     )
-    contents = Contents({name: bundle / name for name in manifest.files}, {"trt.engine": engine, "rtx.engine": engine})
+    made = {"trt.engine": engine, "rtx.engine": b"vtrt" + engine[4:]}
+    contents = Contents({name: bundle / name for name in manifest.files}, made)
     out = bundle.with_name("engines")
     pack(out, replace(manifest, engines=entries), contents)
     return out

@@ -1,7 +1,7 @@
 /* libcuda.so.1 over host memory, for tests: devices, contexts, memory and errors. Streams are in fake_streams.c.
 
-   No kernel runs and no time is true. What is true: who may call what from where, what is alive, and that nothing that
-   is enqueued happens before someone waits for it. */
+   No kernel runs, and time is played: it is what a test says that each operation takes. What is true: who may call what
+   from where, what is alive, and that nothing that is enqueued happens before someone waits for it. */
 #define _GNU_SOURCE
 #include "fake_cuda.h"
 

@@ -13,6 +13,7 @@
     X(broken)           /* a sticky error has happened */                                                          \
     X(hang)             /* nothing that is enqueued ever ends */                                                   \
     X(lateness)         /* how often an event says "not ready" before its work is done */                          \
+    X(in_us) X(out_us) X(call_us)  /* what a copy in, a copy out and a kernel take by the played clock */          \
     X(refuse_capture)   /* 1: begin, 2: end, 3: instantiate, 4: launch */                                          \
     X(allocations) X(bytes) X(host_bytes) X(contexts) X(streams) X(events) X(graphs)                               \
     X(made)             /* allocations ever made */                                                                \
@@ -20,6 +21,7 @@
     X(to_device) X(to_device_bytes) X(to_host) X(to_host_bytes) X(within_device)                                   \
     X(pageable)         /* asynchronous copies from or to memory that is not pinned */                             \
     X(calls) X(launches)                                                                                           \
+    X(clock_us)         /* the played clock: it goes on only while something is done that takes time */            \
     X(misuse)           /* freed or foreign memory was touched, or a stream destroyed that had work */             \
     X(would_block)      /* calls that a real driver would never return from */
 

@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef enum { IN, OUT, WITHIN, FILL, CALL, MARK } kind;
 
@@ -34,8 +33,8 @@ struct CUstream_st {
 struct CUevent_st {
     CUstream stream;
     unsigned flags;
-    int pending, asked; /* how many records are still in a queue: the last one counts */
-    double ms;
+    int recorded, pending, asked; /* how many records are still in a queue: the last one counts */
+    long us;
     CUevent next;
 };
 struct CUgraph_st {
@@ -128,11 +127,11 @@ static CUresult perform(work* one) {
     switch (one->what) {
         case IN:
             memcpy((void*)one->device, one->host, bytes);
-            fake.to_device++, fake.to_device_bytes += (long)bytes;
+            fake.to_device++, fake.to_device_bytes += (long)bytes, fake.clock_us += fake.in_us;
             break;
         case OUT:
             memcpy(one->host, (void*)one->device, bytes);
-            fake.to_host++, fake.to_host_bytes += (long)bytes;
+            fake.to_host++, fake.to_host_bytes += (long)bytes, fake.clock_us += fake.out_us;
             break;
         case WITHIN:
             memmove((void*)one->device, (void*)one->from, bytes);
@@ -142,17 +141,14 @@ static CUresult perform(work* one) {
             memset((void*)one->device, one->value, bytes);
             break;
         case CALL:
-            fake.calls++;
+            fake.calls++, fake.clock_us += fake.call_us;
             pthread_mutex_unlock(&fake_lock);
             one->call(one->argument);
             pthread_mutex_lock(&fake_lock);
             break;
-        case MARK: {
-            struct timespec now;
-            clock_gettime(CLOCK_MONOTONIC, &now);
-            one->event->ms = (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+        case MARK:
+            one->event->us = fake.clock_us;
             one->event->pending--;
-        }
     }
     return fake.broken ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
 }
@@ -256,7 +252,7 @@ CUresult cuEventDestroy_v2(CUevent event) {
 CUresult cuEventRecord(CUevent event, CUstream stream) {
     ENTER();
     if (!known(stream)) LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    event->stream = stream, event->pending++, event->asked = 0;
+    event->stream = stream, event->recorded = 1, event->pending++, event->asked = 0;
     add(stream->capturing ? &stream->captured : &stream->waiting, &(work){.what = MARK, .event = event});
     LEAVE(CUDA_SUCCESS);
 }
@@ -274,8 +270,9 @@ CUresult cuEventSynchronize(CUevent event) {
 CUresult cuEventElapsedTime_v2(float* ms, CUevent from, CUevent to) {
     ENTER();
     if ((from->flags | to->flags) & CU_EVENT_DISABLE_TIMING) LEAVE(CUDA_ERROR_INVALID_HANDLE);
+    if (!from->recorded || !to->recorded) LEAVE(CUDA_ERROR_INVALID_HANDLE);
     if (from->pending || to->pending) LEAVE(CUDA_ERROR_NOT_READY);
-    *ms = (float)(to->ms - from->ms);
+    *ms = (float)(to->us - from->us) / 1000;
     LEAVE(CUDA_SUCCESS);
 }
 #undef cuEventElapsedTime

@@ -1,0 +1,163 @@
+"""A new process that opens a model and tells what it measured, a line of JSON at a time: another program on the device.
+
+It holds only what it takes to open the model and to answer, so that no memory of the measurement counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import EdgekitError, SessionError
+
+Inputs = dict[str, npt.NDArray[Any]]
+Table = dict[str, Any]
+_LONGEST_S = 600
+# As edgekit.judge starts its own: not `-m`, which puts the current folder first.
+_ROOT = Path(__file__).parents[2]
+_START = (
+    "import sys; sys.path[:] = [item for item in sys.path if item] + [sys.argv[1]]; "
+    "from importlib import import_module; import_module(sys.argv[2]).child(sys.argv[3])"
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a process is asked: `model` is a bundle's folder, or an ONNX's bytes; `inputs` and `outputs` by name."""
+
+    model: Path | bytes
+    backend: str
+    inputs: Inputs
+    outputs: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def written(request: Request) -> Iterator[Table]:
+    """What to tell the process, with files that live as long as the context."""
+    from edgekit.data import write_npz  # brings Pillow, which is no memory of the processes
+
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        inputs, model = Path(folder) / "inputs.npz", request.model
+        write_npz(inputs, request.inputs)
+        if isinstance(model, bytes):
+            source = Path(folder) / "model.onnx"
+            source.write_bytes(model)
+        else:
+            source = model.resolve()
+        yield {
+            "source": str(source), "backend": request.backend, "outputs": request.outputs, "inputs": str(inputs)
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process under way, since `begin` on `time.perf_counter`; what it says by itself goes to the file `errors`."""
+
+    process: subprocess.Popen[bytes]
+    errors: IO[bytes]
+    begin: float
+
+    def line(self) -> Table:
+        """Wait for its next line; empty where it has ended without."""
+        assert self.process.stdout is not None
+        return _table(self.process.stdout.readline())
+
+    def end(self) -> Table:
+        """Close its input, by which it knows that it is to end, and wait: all lines that are left, as one table.
+
+        Raises SessionError where it does not end within 600 s.
+        """
+        try:
+            rest, _ = self.process.communicate(timeout=_LONGEST_S)
+        except subprocess.TimeoutExpired as error:
+            raise SessionError(f"expected a new process to answer within {_LONGEST_S} s, found it busy") from error
+        told: Table = {}
+        for line in rest.splitlines():
+            told |= _table(line)
+        return told
+
+    def failure(self, told: Table) -> str:
+        """Why it did not tell what it was asked: its own words, else its exit code and the last thing that it said."""
+        self.process.wait(_LONGEST_S)
+        self.errors.seek(0)
+        last = (self.errors.read().decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
+        return told.get("error") or f"exit code {self.process.returncode}, {last[:300]}"
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended, and not well."""
+        return bool(self.process.poll())
+
+
+@contextlib.contextmanager
+def started(module: str, asked: Table) -> Iterator[Child]:
+    """A process that runs `child(asked)` of a module of this room; it is killed where it still runs in the end."""
+    with tempfile.TemporaryFile() as errors:  # not a pipe: what a library prints could fill it and stop the process
+        begin = time.perf_counter()
+        command = [sys.executable, "-c", _START, str(_ROOT), module, json.dumps(asked)]
+        # Unbuffered: what a buffer has read behind a line, `communicate` would not see.
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
+        try:
+            yield Child(process, errors, begin)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def tell(asked: str, answer: Callable[[Table, Inputs, TextIO], None]) -> None:
+    """In the process: call `answer` with what was asked, the inputs and where to write lines of JSON."""
+    # Nothing but answers may go out: what a library prints, also in C++, goes to standard error.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    table = json.loads(asked)
+    with np.load(table["inputs"]) as file:
+        inputs = {name: file[name] for name in file.files}
+    try:
+        answer(table, inputs, answers)
+    except EdgekitError as error:
+        say(answers, {"error": error.problem})
+
+
+def say(answers: TextIO, table: Table) -> None:
+    """A line, at once."""
+    print(json.dumps(table), file=answers, flush=True)
+
+
+@contextlib.contextmanager
+def opened(asked: Table, inputs: Inputs) -> Iterator[Callable[[], object]]:
+    """In the process: a function that runs the model once, a bundle in a Session, an ONNX in onnxruntime."""
+    source = Path(asked["source"])
+    if source.is_dir():
+        from edgekit.runtime import Session
+
+        with Session.open(source, asked["backend"]) as session:
+            yield lambda: session.run(inputs)
+        return
+    from edgekit.judge import OPTIMIZATION
+    from edgekit.runtime.ort import OrtBackend
+    from edgekit.specs import TensorSpec
+
+    specs = tuple(TensorSpec(name, str(array.dtype), array.shape) for name, array in inputs.items())
+    ort = OrtBackend(source.read_bytes(), OPTIMIZATION, specs)
+    ort.bind({name: array.shape for name, array in inputs.items()}, dict.fromkeys(asked["outputs"]))
+    for name, array in inputs.items():
+        ort.input(name)[...] = array
+    yield ort.enqueue
+    ort.close()
+
+
+def _table(line: bytes) -> Table:
+    found: Table = json.loads(line or b"{}")
+    return found
