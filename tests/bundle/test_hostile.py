@@ -42,7 +42,7 @@ ARCHIVES = [pytest.param(damage, id=name) for name, damage in hostile_archive.KI
 
 @pytest.fixture(scope="module")
 def good(shared, small_onnx: Path, keys: Path) -> Path:
-    return shared("hostile", lambda folder: hostile.make_good(folder, small_onnx, keys / "maker")) / "good"
+    return shared("hostile-bundles", lambda folder: hostile.make_good(folder, small_onnx, keys / "maker")) / "good"
 
 
 @pytest.fixture(scope="module")

@@ -259,6 +259,6 @@ def test_an_archive_that_is_another_a_moment_later(archives, root, monkeypatch):
 def test_an_archive_that_does_not_fit_on_the_disk(tmp_path, root):
     archive(tiny(tmp_path / "large", "B", 3 << 20), tmp_path / "large.ekb")
     put(tiny(tmp_path / "small", "A"), root)
-    with at_most((1 << 20) + 4321), pytest.raises(OutputError, match=r"unpack .*large\.ekb to .*: File too large"):
+    with at_most((1 << 20) + 4321), pytest.raises(OutputError, match="found: File too large"):
         put(tmp_path / "large.ekb", root)
     assert (state(root), len(names(root))) == ({"current": "A"}, 1)
