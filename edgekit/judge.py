@@ -8,7 +8,6 @@ through pipes, one at a time: memory is that of one batch, and nothing is writte
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,14 +20,9 @@ import numpy as np
 from edgekit.data import Batch
 from edgekit.data.arrays import put_batch, take_batch
 from edgekit.errors import ModelError
+from edgekit.fresh import answers_only, fresh_python
 
 OPTIMIZATION = "disable_all"
-# Not `-m`: that puts the current folder first, where a user's random.py would stand in for Python's own.
-_ROOT = Path(__file__).parents[1]
-_START = (
-    "import sys; sys.path[:] = [item for item in sys.path if item] + [sys.argv[1]]; "
-    "from edgekit.judge import _main; _main(sys.argv[2])"
-)
 
 
 class Judge:
@@ -41,7 +35,7 @@ class Judge:
         # A file, not a pipe: what onnxruntime prints could fill a pipe and stop it.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(_ROOT), str(model)],
+            fresh_python(__name__, str(model)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -113,10 +107,9 @@ def plain_session(model: str | bytes) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _main(model: str) -> None:
-    # Nothing but answers may go out: what a library prints, also in C++, goes to standard error.
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+def child(model: str) -> None:
+    """The process itself: takes batches until there are no more."""
+    answers = answers_only("wb")
     session = plain_session(model)
     put_batch(answers, {})
     names = [output.name for output in session.get_outputs()]

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -17,22 +16,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgekit.bundle import GOLDEN
 from edgekit.configs import InstallConfig
 from edgekit.errors import DataError, EdgekitError, IntegrityError, SessionError, TargetError
+from edgekit.fresh import answers_only, fresh_python
 from edgekit.install.fit import engine_fits, needs_engine, no_engine
 
 if TYPE_CHECKING:
     from edgekit.runtime import Session
 
-# A file of this name in a bundle is its golden input, as `edgekit.runtime.loop.Golden` saves it.
-GOLDEN = "golden.npz"
 LONGEST_S = 600.0  # TensorRT-RTX compiles kernels when it first loads an engine
-# As edgekit.judge starts its own: not `-m`, which puts the current folder first.
-_ROOT = Path(__file__).parents[2]
-_START = (
-    "import sys; sys.path[:] = [item for item in sys.path if item] + [sys.argv[1]]; "
-    "from edgekit.install.health import _main; _main(sys.argv[2])"
-)
 _ERRORS = {kind.exit_code: kind for kind in (TargetError, IntegrityError)}
 
 
@@ -78,9 +71,7 @@ def _told(asked: str) -> tuple[dict[str, Any], str, str]:
 
     # Not a pipe for its errors: what a library prints could fill it and stop the process.
     with tempfile.TemporaryFile() as errors, _lifeline() as line:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(_ROOT), asked], stdin=line, stdout=subprocess.PIPE, stderr=errors
-        )
+        process = subprocess.Popen(fresh_python(__name__, asked), stdin=line, stdout=subprocess.PIPE, stderr=errors)
         try:
             answer, _ = process.communicate(timeout=LONGEST_S)
         except subprocess.TimeoutExpired as error:
@@ -106,11 +97,9 @@ def _lifeline() -> Iterator[int]:
         os.close(ours)
 
 
-def _main(asked: str) -> None:
+def child(asked: str) -> None:
     """The process itself: one line of JSON."""
-    # Nothing but the answer may go out: what a library prints, also in C++, goes to standard error.
-    answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    answer = answers_only("w")
     threading.Thread(target=_end_with_installer, daemon=True).start()
     table = json.loads(asked)
     given = table["config"]

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 import numpy as np
 
@@ -108,7 +108,7 @@ def child(asked: str) -> None:
     tell(asked, _answer)
 
 
-def _answer(asked: Table, inputs: Inputs, answers: TextIO) -> None:
+def _answer(asked: Table, inputs: Inputs, answers: IO[str]) -> None:
     ended = threading.Event()
 
     def wait_for_end() -> None:

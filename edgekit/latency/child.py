@@ -7,30 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import EdgekitError, SessionError
+from edgekit.fresh import answers_only, fresh_python
 
 Inputs = dict[str, npt.NDArray[Any]]
 Table = dict[str, Any]
 _LONGEST_S = 600
-# As edgekit.judge starts its own: not `-m`, which puts the current folder first.
-_ROOT = Path(__file__).parents[2]
-_START = (
-    "import sys; sys.path[:] = [item for item in sys.path if item] + [sys.argv[1]]; "
-    "from importlib import import_module; import_module(sys.argv[2]).child(sys.argv[3])"
-)
 
 
 @dataclass(frozen=True)
@@ -106,7 +99,7 @@ def started(module: str, asked: Table) -> Iterator[Child]:
     """A process that runs `child(asked)` of a module of this room; it is killed where it still runs in the end."""
     with tempfile.TemporaryFile() as errors:  # not a pipe: what a library prints could fill it and stop the process
         begin = time.perf_counter()
-        command = [sys.executable, "-c", _START, str(_ROOT), module, json.dumps(asked)]
+        command = fresh_python(module, json.dumps(asked))
         # Unbuffered: what a buffer has read behind a line, `communicate` would not see.
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
         try:
@@ -116,11 +109,9 @@ def started(module: str, asked: Table) -> Iterator[Child]:
             process.communicate()
 
 
-def tell(asked: str, answer: Callable[[Table, Inputs, TextIO], None]) -> None:
+def tell(asked: str, answer: Callable[[Table, Inputs, IO[str]], None]) -> None:
     """In the process: call `answer` with what was asked, the inputs and where to write lines of JSON."""
-    # Nothing but answers may go out: what a library prints, also in C++, goes to standard error.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    answers = answers_only("w")
     table = json.loads(asked)
     with np.load(table["inputs"]) as file:
         inputs = {name: file[name] for name in file.files}
@@ -130,7 +121,7 @@ def tell(asked: str, answer: Callable[[Table, Inputs, TextIO], None]) -> None:
         say(answers, {"error": error.problem})
 
 
-def say(answers: TextIO, table: Table) -> None:
+def say(answers: IO[str], table: Table) -> None:
     """A line, at once."""
     print(json.dumps(table), file=answers, flush=True)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TextIO
+from typing import IO
 
 from edgekit.errors import SessionError
 from edgekit.latency.child import Inputs, Request, Table, opened, say, started, tell, written
@@ -53,7 +53,7 @@ def child(asked: str) -> None:
     tell(asked, _answer)
 
 
-def _answer(asked: Table, inputs: Inputs, answers: TextIO) -> None:
+def _answer(asked: Table, inputs: Inputs, answers: IO[str]) -> None:
     begin = time.perf_counter()
     with opened(asked, inputs) as run:
         ready = time.perf_counter()

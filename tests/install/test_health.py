@@ -18,6 +18,7 @@ pytest.importorskip("onnxruntime")
 
 from onnx import helper  # noqa: E402
 
+from edgekit import fresh  # noqa: E402
 from edgekit.bundle import Contents, EngineEntry, pack, read_manifest  # noqa: E402
 from edgekit.configs import InstallConfig  # noqa: E402
 from edgekit.errors import DataError, IntegrityError, SessionError, TargetError  # noqa: E402
@@ -66,7 +67,7 @@ def test_in_a_process_of_its_own(twice, tmp_path):
 @pytest.mark.parametrize(("kind", "code"), [(IntegrityError, 7), (TargetError, 6), (SessionError, 1)])
 def test_an_error_comes_back_as_it_was(monkeypatch, kind, code):
     said = json.dumps({"error": "expected this, found that", "next": "do so", "code": code})
-    monkeypatch.setattr(health, "_START", f"print({said!r})")
+    monkeypatch.setattr(fresh, "START", f"print({said!r})")
     with pytest.raises(kind, match="expected this, found that; next: do so") as error:
         check_health(Path("nowhere"), InstallConfig())
     assert type(error.value) is kind
@@ -82,14 +83,14 @@ def test_an_error_comes_back_as_it_was(monkeypatch, kind, code):
     ],
 )
 def test_a_process_that_ends_otherwise_is_no_answer(monkeypatch, program, says):
-    monkeypatch.setattr(health, "_START", program)
+    monkeypatch.setattr(fresh, "START", program)
     with pytest.raises(SessionError, match=says):
         check_health(Path("nowhere"), InstallConfig())
 
 
 def test_a_process_that_hangs_is_ended(monkeypatch):
     monkeypatch.setattr(health, "LONGEST_S", 0.2)
-    monkeypatch.setattr(health, "_START", "import time; time.sleep(600)")
+    monkeypatch.setattr(fresh, "START", "import time; time.sleep(600)")
     with pytest.raises(SessionError, match=r"expected the bundle to answer in 0\.2 s, found its process busy"):
         check_health(Path("nowhere"), InstallConfig())
 
@@ -102,9 +103,9 @@ def test_the_process_ends_with_an_installer_that_is_killed():
         "print(os.getpid(), file=open('/dev/stderr', 'w'), flush=True); time.sleep(600)"
     )
     program = (
-        "import sys, subprocess; from pathlib import Path; from edgekit.install import health; "
+        "import sys; from pathlib import Path; from edgekit import fresh; from edgekit.install import health; "
         "from edgekit.configs import InstallConfig; "
-        "health._START = sys.argv[1]; health.tempfile.TemporaryFile = lambda: open('/dev/stdout', 'wb'); "
+        "fresh.START = sys.argv[1]; health.tempfile.TemporaryFile = lambda: open('/dev/stdout', 'wb'); "
         "health.check_health(Path('x'), InstallConfig())"
     )
     with subprocess.Popen([sys.executable, "-c", program, hangs], stdout=subprocess.PIPE) as installer:
@@ -129,7 +130,7 @@ def test_what_libraries_print_is_no_answer(twice, monkeypatch):
         "import os, edgekit.install.health as it; real = it._checked; "
         "it._checked = lambda *given: [print('noise'), os.system('echo more'), real(*given)][-1]; "
     )
-    monkeypatch.setattr(health, "_START", health._START.replace("from edgekit", noisy + "from edgekit"))
+    monkeypatch.setattr(fresh, "START", fresh.START.replace("import_module(sys", noisy + "import_module(sys"))
     assert check_health(twice, InstallConfig()).backend == "ort"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit import fresh
 from edgekit.errors import SessionError, UsageError
 from edgekit.latency import child
 from edgekit.latency.beside import Company, beside, parse_company
@@ -106,7 +107,7 @@ def test_late_requests_count_from_when_they_were_due(small_onnx, monkeypatch):
         "room.opened = contextlib.contextmanager(lambda *given: iter([lambda: time.sleep(0.01)])); "
         "room.warm_up = lambda run: None; room.child(sys.argv[3])"
     )
-    monkeypatch.setattr(child, "_START", slow)
+    monkeypatch.setattr(fresh, "START", slow)
     with beside([(Company(small_onnx, 1000.0), request_of(small_onnx.read_bytes()))]) as reports:
         time.sleep(0.5)
     (found,) = reports

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit import fresh
 from edgekit.budget import FAIL, INCONCLUSIVE, OF_A_PROCESS, PASS, parse_budget
 from edgekit.errors import SessionError
-from edgekit.latency import child, judge_starts, samples_needed
+from edgekit.latency import judge_starts, samples_needed
 from edgekit.latency.child import Request
 from edgekit.latency.cold_start import cold_starts
 
@@ -90,7 +91,7 @@ def test_a_process_that_crashes_says_so(tmp_path):
 def test_lines_that_come_at_once_are_both_read(small_onnx, monkeypatch):
     """A quick model has answered six times before anybody reads: a program that only prints stands in for it."""
     said = r"""{"open_s": 0.1, "first_s": 0.2}\n{"peak_rss_mib": 30.0}\n"""
-    monkeypatch.setattr(child, "_START", f"import sys; sys.stdout.write('{said}')")
+    monkeypatch.setattr(fresh, "START", f"import sys; sys.stdout.write('{said}')")
     (start,) = cold_starts(request_of(small_onnx.read_bytes()), 1)
     assert (start.open_s, start.first_s, start.peak_rss_mib) == (0.1, 0.2, 30.0)
 
@@ -100,7 +101,7 @@ def test_what_a_library_prints_gets_not_between(small_onnx, monkeypatch):
         "import sys, os; sys.path.append(sys.argv[1]); import edgekit.latency.cold_start as room; real = room._answer; "
         "room._answer = lambda *given: (os.write(1, b'loading kernels\\n'), real(*given)); room.child(sys.argv[3])"
     )
-    monkeypatch.setattr(child, "_START", noisy)
+    monkeypatch.setattr(fresh, "START", noisy)
     assert len(cold_starts(request_of(small_onnx.read_bytes()), 1)) == 1
 
 
