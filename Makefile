@@ -4,6 +4,7 @@
 # make plugins  build the CUDA library with nvcc and the emulator with g++; no GPU is needed
 # make bench  ratios against peers, measured side by side on this machine
 # make soak   ten minutes of a camera loop in which something goes wrong every second; SECONDS=60 for a short one
+# make fuzz   every parser of what comes from outside under a coverage-guided fuzzer; FUZZ_SECONDS=600 for each target
 # make bench-quantize  our INT8 and INT4 against other tools', on real data; installs those beside, once
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +16,7 @@ DIGITS := out/digits
 GRU := examples/08_digits/digits.py
 JUDGED = $(BIN)/edgekit validate $(DIGITS)/demo/bundle --data $(DIGITS)/held_out.npz
 
-.PHONY: demo demo-photo demo-digits test check plugins bench bench-quantize soak install clean
+.PHONY: demo demo-photo demo-digits test check plugins bench bench-quantize soak fuzz install clean
 
 install: $(INSTALLED)
 
@@ -76,6 +77,12 @@ bench: $(INSTALLED)
 SECONDS := 600
 soak: $(INSTALLED)
 	$(BIN)/python -m tests.bench.soak $(SECONDS)
+
+# No part of `make test`, which runs the same inputs without it: 35 MB that not every machine of a developer can have.
+FUZZ_SECONDS := 60
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -r tests/fuzz/requirements.txt
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGUMENTS)
 
 bench-quantize: $(INSTALLED)
 	$(BIN)/python -m tests.bench.quantize $(ARGUMENTS)

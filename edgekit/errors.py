@@ -14,7 +14,7 @@
   x TargetError            6  the target or this device cannot build or run it
   x IntegrityError         7  a bundle is damaged, incomplete or hostile
 
-Codes 3, 4 and 5 are verdicts, not errors: see `edgekit.validate`. 130 is an interrupt.
+Codes 3, 4 and 5 are verdicts, not errors: see `edgekit.validate`. 130 is Ctrl-C, 143 a SIGTERM.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class EdgekitError(Exception):
     exit_code = 1
 
     def __init__(self, problem: str, next_step: str = "") -> None:
-        one_line = " ".join(problem.split())
+        one_line = _shown(problem)
         super().__init__(f"{one_line}; next: {next_step}" if next_step else one_line)
         self.problem = one_line
         self.next_step = next_step
@@ -89,6 +89,12 @@ class IntegrityError(EdgekitError):
     """A bundle is damaged, incomplete or hostile; nothing of it was loaded."""
 
     exit_code = 7
+
+
+def _shown(text: str) -> str:
+    """In one line. What a terminal would obey, or cannot be written, is an escape: a name may come from anyone."""
+    line = " ".join(text.split())
+    return line if line.isprintable() else "".join(it if it.isprintable() else ascii(it)[1:-1] for it in line)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -56,19 +56,19 @@ class CompanyReport:
 def parse_company(text: str) -> Company:
     """Read `SOURCE`, or `SOURCE@FPS`. Raises UsageError for a rate that is none."""
     source, at, rate = text.rpartition("@")
-    if not at or _exists(text):
+    if text and (not at or _exists(text)):
         return Company(Path(text), None)
     try:
         fps = float(rate)
     except ValueError:
         fps = 0.0
-    if not 0.001 <= fps <= 1e6:
+    if not 0.001 <= fps <= 1e6 or not source:
         raise UsageError(f"expected a model, or a model@rate, beside it, found {text!r}", _NEXT)
     return Company(Path(source), fps)
 
 
 def _exists(name: str) -> bool:
-    """Python 3.10 to 3.13 raise OSError for a name that is longer than any file's."""
+    """Whether it is there; `exists` raises OSError for a name that is longer than any file's."""
     try:
         return Path(name).exists()
     except OSError:

@@ -9,7 +9,8 @@ from typing import Any
 
 from edgekit.errors import ShapeError
 
-_DIMS = re.compile(r"\d+(x\d+)*")
+# Sizes of at most 64 bits: int() itself refuses texts of thousands of digits.
+_DIMS = re.compile(r"[0-9]{1,18}(x[0-9]{1,18})*")
 
 
 @dataclass(frozen=True)
