@@ -126,6 +126,10 @@ class ValidateConfig(Config):
     robustness: bool = knob(False, "Also report how noise, blur and brightness change the answers of both models.")
     html: Path | None = knob(None, "Also write it as a page.", metavar="F.html")
     markdown: Path | None = knob(None, "Also write a summary for a pull request, in Markdown.", metavar="F.md")
+    trusted_keys: tuple[Path, ...] = knob(
+        (), "Open only a bundle that one of these keys signed. Repeatable.", metavar="PUB_OR_DIR"
+    )
+    require_signature: bool = knob(False, "Refuse a bundle that is not signed.")
 
 
 @dataclass(frozen=True)
@@ -162,10 +166,14 @@ class BenchConfig(Config):
         "Another model that runs meanwhile in a process of its own, @10 for 10 a second. Repeatable.",
         metavar="S[@FPS]",
     )
-    samples: Path | None = knob(None, "Write the raw times of all requests and stages as an .npz.", metavar="F.npz")
+    raw: Path | None = knob(None, "Write the raw times of all requests and stages as an .npz.", metavar="F.npz")
     html: Path | None = knob(None, "Write the report as a page that needs no network.", metavar="F.html")
     trace: Path | None = knob(None, "Write a trace for ui.perfetto.dev or chrome://tracing.", metavar="F.json")
     markdown: Path | None = knob(None, "Write a summary for a pull request, in Markdown.", metavar="F.md")
+    trusted_keys: tuple[Path, ...] = knob(
+        (), "Open only a bundle that one of these keys signed. Repeatable.", metavar="PUB_OR_DIR"
+    )
+    require_signature: bool = knob(False, "Refuse a bundle that is not signed.")
 
 
 @dataclass(frozen=True)

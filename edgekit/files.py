@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +86,20 @@ def check_apart(source: Path, out: Path) -> None:
 
 
 @contextlib.contextmanager
-def all_written_aside(source: Path, outs: Sequence[Path]) -> Iterator[list[Path]]:
-    """`written_aside` of several: nothing appears where one of them fails. Raises OutputError where two are one file,
-    or one is the `source`."""
-    for first, second in itertools.combinations([source, *outs], 2):
+def all_written_aside(
+    source: Path, outs: Sequence[Path], others: Iterable[Path | str | None] = ()
+) -> Iterator[list[Path]]:
+    """`written_aside` of several: nothing appears where one of them fails.
+
+    Raises OutputError where two of them are one file, where one is the `source` or stands in it, or is one of the
+    `others` that are read.
+    """
+    read = [source, *(Path(name) for name in others if name)]
+    for first, second in (*itertools.combinations(outs, 2), *itertools.product(read, outs)):
         check_apart(first, second)
+    for out in outs:
+        if source.resolve() in out.resolve().parents:
+            raise OutputError(f"expected OUT outside of {source}, found {out}", "another OUT")
     with contextlib.ExitStack() as files:
         yield [files.enter_context(written_aside(out)) for out in outs]
 

@@ -13,6 +13,7 @@ from edgekit.configs import BuildConfig, ExportConfig, QuantizeConfig, ValidateC
 from edgekit.errors import RecipeError, UsageError, nearest
 from edgekit.resources import resource
 from edgekit.specs import Postprocess, Preprocess, Stream, from_table
+from edgekit.texts import check_nesting, read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -55,6 +56,7 @@ _TABLES: dict[str, Any] = {
     "postprocess": Postprocess,
     "stream": Stream,
 }
+_LARGEST = 1 << 22  # bytes; the names of twenty thousand classes are below a quarter of that
 # The fields that name files, or data.
 _PATHS = {"weights", "data", "reference", "labels", "scales", "calibration_cache", "tokenizer", "filters"}
 
@@ -139,9 +141,10 @@ def _beside(folder: Path, config: Any) -> Any:
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file, with one line for what can be wrong with it."""
     try:
-        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables: dict[str, Any] = tomllib.loads(read_text(path, _LARGEST))
+        check_nesting(tables)
     except OSError as error:
-        raise RecipeError(f"expected a TOML file at {path}, found: {error.strerror}") from error
-    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
-        raise RecipeError(f"expected TOML in {path}, found: {error}") from error
+        raise RecipeError(f"expected a TOML file at {path}, found: {error.strerror}", "another --recipe") from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise RecipeError(f"expected TOML in {path}, found: {error}", "another --recipe") from error
     return tables

@@ -152,12 +152,23 @@ def test_of_several_all_appear_or_none(tmp_path):
     assert (first.read_text(), second.read_text(), len(list(tmp_path.iterdir()))) == ("1", "2", 2)
 
 
-@pytest.mark.parametrize("outs", [("source",), ("a", "a"), ("a", "b", "./a"), ("a", "link")])
+@pytest.mark.parametrize("outs", [("source",), ("a", "labels"), ("a", "a"), ("a", "b", "./a"), ("a", "link")])
 def test_no_two_of_several_are_one(tmp_path, outs):
     (tmp_path / "link").symlink_to(tmp_path / "source")
     with (
         pytest.raises(OutputError, match="found the same"),
-        all_written_aside(tmp_path / "source", [tmp_path / out for out in outs]),
+        all_written_aside(tmp_path / "source", [tmp_path / out for out in outs], [None, str(tmp_path / "labels")]),
     ):
         raise AssertionError("it began")
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+def test_nothing_is_written_into_a_source(tmp_path):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "bundle")
+    with (
+        pytest.raises(OutputError, match=r"expected OUT outside of .*bundle, found .*page\.html"),
+        all_written_aside(tmp_path / "bundle", [tmp_path / "link/deep/page.html"]),
+    ):
+        raise AssertionError("it began")
+    assert list((tmp_path / "bundle").iterdir()) == []

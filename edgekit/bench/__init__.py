@@ -8,16 +8,16 @@ from statistics import median
 from typing import Any
 
 from edgekit.bench.asked import limits_of, mode_of, starts_of
-from edgekit.bench.company import company_of, request_of
+from edgekit.bench.company import company_of, models_beside, request_of, trusting
 from edgekit.bench.floor import measured_floor
 from edgekit.bench.measuring import Measured, judged, measured
 from edgekit.bench.papers import papers
 from edgekit.bench.report import BenchReport
-from edgekit.bench.requests import Requests, find_requests
+from edgekit.bench.requests import Requests, examples_of, find_requests
 from edgekit.bench.serving import Server, serving
 from edgekit.bench.text import report_lines
 from edgekit.budget import FAKE_DEVICE, doubt_fakes, verdict_of
-from edgekit.configs import BenchConfig, ValidateConfig
+from edgekit.configs import BenchConfig
 from edgekit.files import all_written_aside, json_bytes
 from edgekit.latency import Doubt, Timer, summarise
 from edgekit.latency.arrivals import SOAK
@@ -51,7 +51,8 @@ def bench(
     SessionError for a model that fails; a broken budget is no error but a verdict.
     """
     also = papers(config)
-    with all_written_aside(source, [out, *(path for path, _ in also)]) as (partial, *asides):
+    read = (examples_of(source), config.data, config.recipe, *config.trusted_keys, *models_beside(config))
+    with all_written_aside(source, [out, *(path for path, _ in also)], read) as (partial, *asides):
         report, run = _report(source, out, config, progress, timer)
         for aside, (_, write) in zip(asides, also, strict=True):
             write(aside, report, run)
@@ -65,7 +66,7 @@ def _report(
     watch = Stopwatch()
     mode = mode_of(config)
     limits_of(config, mode)  # before anything is opened
-    subject = open_subject(source, ValidateConfig(recipe=config.recipe, backend=config.backend))
+    subject = open_subject(source, replace(trusting(config), recipe=config.recipe, backend=config.backend))
     limits = limits_of(config, mode, subject.promises)
     check_timeable(subject, config.backend)
     requests = find_requests(subject, config.data)
@@ -100,7 +101,7 @@ def _report(
         starts=starts,
         company=tuple(others),
         floor=floor,
-        samples_file=config.samples,
+        raw_file=config.raw,
         **_asked(config, mode, requests, deadline_ms),
         **_found(run, server, config.fps, deadline_ms),
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edgekit.bench.requests import Requests, find_requests
 from edgekit.configs import BenchConfig, ValidateConfig
+from edgekit.errors import DataError
 from edgekit.latency.beside import Company, parse_company
 from edgekit.latency.child import Request
 from edgekit.rewrite.reading import read_onnx_file
@@ -21,13 +24,31 @@ def company_of(config: BenchConfig) -> list[tuple[Company, Request]]:
     found = []
     for text in config.beside:
         who = parse_company(text)
-        subject = open_subject(who.source, ValidateConfig())
+        asked = trusting(config) if who.source.is_dir() else ValidateConfig()  # an ONNX has no signature
+        subject = open_subject(who.source, asked)
         check_timeable(subject, _BACKEND)
-        found.append((who, request_of(subject, find_requests(subject, None), _BACKEND)))
+        try:
+            requests = find_requests(subject, None)
+        except DataError as error:
+            raise DataError(
+                f"{who.source}: {error.problem}", "a bundle, which says so, or an ONNX with examples"
+            ) from error
+        found.append((who, request_of(subject, requests, _BACKEND)))
     return found
+
+
+def models_beside(config: BenchConfig) -> list[Path]:
+    """Their files and folders."""
+    return [parse_company(text).source for text in config.beside]
+
+
+def trusting(config: BenchConfig) -> ValidateConfig:
+    """How bundles are opened: with these demands on who signed them."""
+    return ValidateConfig(trusted_keys=config.trusted_keys, require_signature=config.require_signature)
 
 
 def request_of(subject: Subject, requests: Requests, backend: str) -> Request:
     """What a process of its own is to open and answer; of pictures it gets what these become, ready."""
     model = subject.path if subject.manifest else read_onnx_file(subject.onnx).serialized
-    return Request(model, backend, requests.arrays[0], tuple(spec.name for spec in subject.outputs))
+    outputs, trust = tuple(spec.name for spec in subject.outputs), (subject.trusted_keys, subject.require_signature)
+    return Request(model, backend, requests.arrays[0], outputs, *trust)

@@ -15,6 +15,7 @@ from edgekit.latency.stats import QUANTILES
 
 _SCENARIOS = {CLOSED: "single-stream", POISSON: "server", OFFLINE: "offline"}
 _Q = 0.99
+_BOUND = "p99 with 99 % confidence at most"
 # What LoadGen's early stopping needs to bound p99.
 _NEEDED = 662
 # What both clocks may be apart, as a fraction and in ms, and besides what LoadGen's way through Python takes, which it
@@ -61,6 +62,12 @@ class Judgement:
     errors: tuple[str, ...]
     agrees: bool
 
+    def apart(self) -> dict[str, Clocks]:
+        """The figures on which the clocks disagree, by name."""
+        return {
+            name: clocks for name, clocks in _compared(self.clocks, self.early_stopping).items() if not clocks.agree
+        }
+
     def lines(self) -> list[str]:
         """For a person: both clocks, side by side."""
         verdict = "VALID" if self.valid else "INVALID"
@@ -68,7 +75,7 @@ class Judgement:
         told = [f"LoadGen {SCENARIOS[self.scenario]} of {self.queries} queries: {verdict}{rate}"]
         told += [f"  {_named(name, clocks)}" for name, clocks in self.clocks.items()]
         if self.early_stopping is not None:
-            told.append(f"  p99 with 99 % confidence at most {_both(self.early_stopping)}")
+            told.append(f"  {_named(_BOUND, self.early_stopping)}")
         if not self.valid and self.queries < _NEEDED:
             told.append(f"  INVALID at fewer than {_NEEDED} queries: --requests {_NEEDED}, or a longer --duration")
         told += [f"  LoadGen: {error}" for error in self.errors]
@@ -76,7 +83,7 @@ class Judgement:
 
     def doubts(self) -> tuple[Doubt, ...]:
         """One where both clocks disagree: which of them is right, nobody knows."""
-        apart = "; ".join(_named(name, clocks) for name, clocks in self.clocks.items() if not clocks.agree)
+        apart = "; ".join(_named(name, clocks) for name, clocks in self.apart().items())
         return (Doubt("judge-disagrees", f"LoadGen times the same queries otherwise: {apart}"),) if apart else ()
 
 
@@ -118,6 +125,7 @@ def _judgement(report: LoadGenReport) -> Judgement:
             ranked = own[min(int(q * len(own)), len(own) - 1)]
             clocks[name] = _clocks(report.scenario, report.quantiles_ms[q], ranked)
     bound = report.early_stopping_ms
+    early_stopping = None if bound is None else _clocks(report.scenario, bound, report.own_early_stopping_ms)
     return Judgement(
         judge="loadgen",
         scenario=report.scenario,
@@ -125,10 +133,15 @@ def _judgement(report: LoadGenReport) -> Judgement:
         valid=report.valid,
         per_s=report.per_s,
         clocks=clocks,
-        early_stopping=None if bound is None else _clocks(report.scenario, bound, report.own_early_stopping_ms),
+        early_stopping=early_stopping,
         errors=report.errors,
-        agrees=all(item.agree for item in clocks.values()),
+        agrees=all(item.agree for item in _compared(clocks, early_stopping).values()),
     )
+
+
+def _compared(clocks: dict[str, Clocks], early_stopping: Clocks | None) -> dict[str, Clocks]:
+    """All figures that both clocks have: the quantiles, and the bound where there is one."""
+    return clocks if early_stopping is None else {**clocks, _BOUND: early_stopping}
 
 
 def _clocks(scenario: str, judge_ms: float, own_ms: float) -> Clocks:

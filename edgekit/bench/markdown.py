@@ -21,7 +21,7 @@ from edgekit.latency.markdown import (
 from edgekit.reports import called
 
 # These say only where something is written.
-_OUTPUTS = ("samples", "trace", "markdown", "html")
+_OUTPUTS = ("raw", "trace", "markdown", "html")
 
 
 def bench_markdown(report: BenchReport, config: BenchConfig) -> str:

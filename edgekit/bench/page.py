@@ -28,7 +28,7 @@ def bench_page(report: BenchReport, run: Measured) -> str:
         section("At a glance", tiles(_headline(report))),
         section(
             "Doubts and warnings",
-            doubts_table(report.doubts, report.allowed),
+            doubts_table(report.doubts, report.allowed, report.findings),
             warned(without_doubts(report.warnings, report.doubts)),
         ),
         *_latency(report, course_of(run.samples)),
@@ -97,7 +97,7 @@ def _how(report: BenchReport) -> dict[str, Value]:
         "model": str(report.source),
         "data": report.data,
         "shapes": ", ".join(f"{name} {list(shape)}" for name, shape in report.shapes.items()),
-        "raw times": str(report.samples_file) if report.samples_file else "not written; --samples F.npz writes them",
+        "raw times": str(report.raw_file) if report.raw_file else "not written; --raw F.npz writes them",
         "report": str(report.path),
         "seconds": report.seconds,
     }

@@ -20,7 +20,7 @@ Writer = Callable[[Path, BenchReport, Measured], None]
 def papers(config: BenchConfig) -> list[tuple[Path, Writer]]:
     """Where to write what, as `config` asks."""
     asked: tuple[tuple[Path | None, Writer], ...] = (
-        (config.samples, lambda out, _, run: write_samples(out, run.samples, run.times)),
+        (config.raw, lambda out, _, run: write_samples(out, run.samples, run.times)),
         (config.html, lambda out, report, run: _write(out, bench_page(report, run))),
         (config.trace, write_trace),
         (config.markdown, lambda out, report, _: _write(out, bench_markdown(report, config))),

@@ -28,7 +28,7 @@ Times are in the unit of their name; an infinite end of an interval is the text 
   clocks on the same queries: {p50_ms, p90_ms, p99_ms} and early stopping, each {judge_ms, own_ms, may_differ_ms}
 * `findings` for each promise of the budget: {limit, outcome, value, low, high, missing, where, doubts}; `doubts`:
   [{name, text}], `allowed`: names
-* `environment`: {machine, before, after, digests}; `data`, `shapes`, `samples_file` (the .npz of raw times, or null)
+* `environment`: {machine, before, after, digests}; `data`, `shapes`, `raw_file` (the .npz of raw times, or null)
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class BenchReport(StageReport):
     environment: Conditions
     data: str
     shapes: dict[str, tuple[int, ...]]
-    samples_file: Path | None
+    raw_file: Path | None
     latencies_ms: list[float]
 
     @property

@@ -41,9 +41,10 @@ def find_requests(subject: Subject, data: str | None) -> Requests:
 
     Raises DataError for data that do not fit, and for a model that leaves open how large its inputs are.
     """
-    source = data or next((str(path) for path in _examples(subject) if path.is_file()), None)
-    if source is None:
+    examples = examples_of(subject.path)
+    if data is None and not examples.is_file():
         return _made_up(subject)
+    source = data or str(examples)
     found = open_data(source, subject.inputs, subject.preprocess, subject.classes)
     size = subject.batch()
     read = itertools.islice(batches(found, subject.inputs, size, _MOST * size), _MOST)
@@ -55,11 +56,11 @@ def find_requests(subject: Subject, data: str | None) -> Requests:
     return Requests(same, pictures, _told(found, source, used, given=data is not None))
 
 
-def _examples(subject: Subject) -> tuple[Path, ...]:
+def examples_of(source: Path) -> Path:
     """Where `export` writes them: beside the ONNX; `deploy` has that in stages/, beside the bundle."""
-    if subject.manifest is None:
-        return (subject.onnx.with_name(f"{subject.onnx.name}.examples.npz"),)
-    return (subject.path.resolve().parent / "stages" / "model.onnx.examples.npz",)
+    if source.is_dir():
+        return source.resolve().parent / "stages" / "model.onnx.examples.npz"
+    return source.with_name(f"{source.name}.examples.npz")
 
 
 def _told(data: Data, source: str, used: int, *, given: bool) -> str:

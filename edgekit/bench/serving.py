@@ -58,7 +58,7 @@ class Server:
 def serving(subject: Subject, backend: str, requests: Requests) -> Iterator[Server]:
     """Yield a server of these requests: a Session for a bundle, onnxruntime for an ONNX."""
     if subject.manifest is not None:
-        with Session.open(subject.path, backend) as session:
+        with subject.session(backend) as session:
             yield _of_session(session, requests)
         return
     ort = OrtBackend(read_onnx_file(subject.onnx).serialized, OPTIMIZATION, (*subject.inputs, *subject.outputs))

@@ -30,9 +30,9 @@ from edgekit.build.proof import (
 )
 from edgekit.configs import BuildConfig
 from edgekit.errors import BuildError, TargetError, first_line
-from edgekit.files import check_apart, sha256_of, written_aside
+from edgekit.files import check_apart, json_bytes, sha256_of, written_aside
 from edgekit.judge import plain_session
-from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
+from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib, report_file
 from edgekit.rewrite.foreign import standard
 from edgekit.rewrite.reading import OnnxFile, graph_inputs, metadata, read_onnx_file
 from edgekit.shapes import Profile, profiles
@@ -99,34 +99,34 @@ def build(
     config = resolved(config)
     check_buildable(config)
     check_apart(source, out)
-    with written_aside(out) as partial:
+    with written_aside(out) as partial, written_aside(report_file(out)) as told:
         found, notes = read_for(source, config)
         asked = model_profiles(found, config)
         made, accounts = _made(source, found, asked, config, progress)
         made = replace(made, warnings=(*notes, *made.warnings))
         check_required(config.require_precision, accounts)
         partial.write_bytes(made.engine)
-    report = BuildReport(
-        path=out,
-        seconds=watch.seconds(),
-        peak_rss_mib=peak_rss_mib(),
-        warnings=made.warnings,
-        source=source,
-        target=config.target,
-        flavour=target(config.target).flavour,
-        version=made.version,
-        compute_capabilities=made.compute_capabilities,
-        shapes=tuple(str(item) for profile in asked for item in profile),
-        bytes=made.engine.nbytes,
-        sha256=hashlib.sha256(made.engine).hexdigest(),
-        layers=accounts.layers,
-        memory=made.memory,
-        compute=accounts.compute,
-        attention=accounts.attention,
-        plugins=made.plugins,
-        plugins_sha256=sha256_of(made.plugins) if made.plugins is not None else "",
-    )
-    report.write()
+        report = BuildReport(
+            path=out,
+            seconds=watch.seconds(),
+            peak_rss_mib=peak_rss_mib(),
+            warnings=made.warnings,
+            source=source,
+            target=config.target,
+            flavour=target(config.target).flavour,
+            version=made.version,
+            compute_capabilities=made.compute_capabilities,
+            shapes=tuple(str(item) for profile in asked for item in profile),
+            bytes=made.engine.nbytes,
+            sha256=hashlib.sha256(made.engine).hexdigest(),
+            layers=accounts.layers,
+            memory=made.memory,
+            compute=accounts.compute,
+            attention=accounts.attention,
+            plugins=made.plugins,
+            plugins_sha256=sha256_of(made.plugins) if made.plugins is not None else "",
+        )
+        told.write_bytes(json_bytes(report.to_json()))
     return report
 
 

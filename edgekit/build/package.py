@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shlex
 from dataclasses import dataclass, fields
@@ -26,6 +25,7 @@ from edgekit.reports import StageReport, Stopwatch, peak_rss_mib, plain
 from edgekit.resources import resource
 from edgekit.rewrite.reading import OnnxFile, metadata, read_onnx_file
 from edgekit.targets import device, target
+from edgekit.texts import read_json
 
 _TEMPLATES = Path(__file__).with_name("package_files")
 _MARKER = "package.json"
@@ -132,7 +132,7 @@ def _folder(out: Path) -> Path:
         raise OutputError(f"expected the name of a file to write, found the folder {out}", "another OUT")
     folder = out.with_name(out.name + _ENDING)
     try:
-        found = json.loads((folder / _MARKER).read_bytes())
+        found = read_json(folder / _MARKER)
     except (OSError, ValueError):
         found = None
     if (folder / _MARKER).exists() and not (isinstance(found, dict) and found.get("stage") == "package"):

@@ -27,8 +27,15 @@ def archive(bundle: Path, out: Path) -> VerifiedBundle:
     """
     if bundle.resolve() in out.resolve().parents:
         raise OutputError(f"expected an archive outside {bundle}, found {out}: a bundle has only its own files")
+    if out.is_file() and not _is_zip(out):
+        raise OutputError(f"expected an archive to replace at {out}, found another file", "another OUT.ekb")
     with written_aside(out) as partial:
         return following(bundle, lambda folder: _write(folder, partial))
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\3\4"
 
 
 def _write(bundle: Path, out: Path) -> VerifiedBundle:

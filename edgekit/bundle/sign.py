@@ -26,6 +26,8 @@ def sign(bundle: Path, key: Path) -> Signer:
     not verify, EdgekitError for a file that is no private key.
     """
     private = read_private(key)
+    for left in bundle.glob(f".{SIGNATURES}.*.part"):  # of one that was killed: by it the bundle would not verify
+        left.unlink(missing_ok=True)
     manifest = verify(bundle).manifest.dump()  # its one form, hence the file's bytes
     public = private.public_key().public_bytes_raw()
     made = Signature(public.hex(), private.sign(DOMAIN + manifest).hex())

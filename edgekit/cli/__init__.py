@@ -42,7 +42,7 @@ _EXTRAS = {
 
 
 class _Interrupted(Exception):
-    """Ctrl-C inside a command."""
+    """Ctrl-C or SIGTERM inside a command."""
 
 
 class Commands(click.Group):
@@ -59,8 +59,15 @@ class Commands(click.Group):
         command: click.Command = import_module(f"edgekit.cli.{name.replace('-', '_')}").command
         return command
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def make_context(self, *given: Any, **extra: Any) -> click.Context:
         """Keep Ctrl-C from click, which would print an empty line of its own."""
+        try:
+            return super().make_context(*given, **extra)
+        except KeyboardInterrupt as error:
+            raise _Interrupted from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As `make_context`."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:

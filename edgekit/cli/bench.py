@@ -31,7 +31,7 @@ def command(source: Path, out: Path | None, config: BenchConfig, output: Output)
     output.report(report.to_json())
     for line in report_lines(report):
         output.say(line)
-    for path in filter(None, (config.samples, config.html, config.trace, config.markdown)):
+    for path in filter(None, (config.raw, config.html, config.trace, config.markdown)):
         output.say(f"written   {path}")
     output.say(report.verdict)
     return report.exit_code

@@ -41,7 +41,10 @@ def _latency_lines(latency: LatencyReport | None) -> Iterator[str]:
         return
     found = latency.summary
     rate = f"{latency.fps:g} a second" if latency.fps else "one after the other"
-    yield f"latency of {found.n} requests, {rate}: mean {found.mean_ms:.4g} ms"
+    answered = (
+        "" if latency.answered == found.n else f", of which {latency.answered} were answered before the time was over"
+    )
+    yield f"latency of {found.n} requests{answered}, {rate}: mean {found.mean_ms:.4g} ms"
     yield from found.lines(latency.deadline_ms)
 
 

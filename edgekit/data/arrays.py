@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
@@ -29,6 +30,9 @@ from edgekit.errors import DataError, first_line
 from edgekit.specs import TensorSpec
 
 _LENGTH = struct.Struct("<Q")
+# A few kB of an archive can say and unpack to any size: what is read at once is bounded, a set as a whole is not.
+LARGEST_SAMPLE = 1 << 30  # bytes; a frame of a 60-megapixel camera has 720 MB in float32
+LARGEST_WHOLE = 1 << 32  # bytes
 
 
 @dataclass(frozen=True)
@@ -125,9 +129,11 @@ def open_array_folder(folder: Path, files: list[Path], inputs: tuple[TensorSpec,
 
 
 def read_array(path: Path) -> npt.NDArray[Any]:
-    """One plain array from an .npy, or from an .npz with a single entry; DataError for anything else."""
+    """One plain array from an .npy, or from an .npz with a single entry; DataError for anything else, and for an .npz
+    that unpacks to more than LARGEST_WHOLE bytes."""
     # Opened here: NumPy leaves the file of a broken archive open.
     with _blaming(f"expected one plain array in {path}"), path.open("rb") as file:
+        check_unpacked(file)
         found = np.load(file, allow_pickle=False)
         if isinstance(found, np.ndarray):
             return found
@@ -135,6 +141,15 @@ def read_array(path: Path) -> npt.NDArray[Any]:
             raise ValueError(f"{len(found.files)} arrays")
         array: npt.NDArray[Any] = found[found.files[0]]
         return array
+
+
+def check_unpacked(file: IO[bytes]) -> None:
+    """Raise ValueError for an .npz that unpacks to more than LARGEST_WHOLE bytes; other files pass."""
+    if zipfile.is_zipfile(file):
+        # No reader of a zip unpacks more of an entry than its directory says.
+        with zipfile.ZipFile(file) as archive:
+            _check_size("an archive", sum(info.file_size for info in archive.infolist()), LARGEST_WHOLE)
+    file.seek(0)
 
 
 def read_npz(file: IO[bytes]) -> Batch:
@@ -151,6 +166,11 @@ def write_npz(out: Path | IO[bytes], arrays: Batch) -> None:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
+def _check_size(what: str, size: int, most: int) -> None:
+    if size > most:
+        raise ValueError(f"{what} of {size:,} bytes, more than {most:,}")
+
+
 def _samples_file(file: Path, spec: TensorSpec) -> ArrayData:
     """Samples along axis 0, or a single sample without that axis."""
     column = _npy(file)
@@ -165,7 +185,7 @@ def _blaming(problem: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise DataError(f"{problem}, found: {first_line(error)}") from error
+        raise DataError(f"{problem}, found: {first_line(error)}", "a file of np.save or np.savez") from error
 
 
 def _npy(path: Path) -> Column:
@@ -189,6 +209,7 @@ def _column(open_file: Callable[[], contextlib.AbstractContextManager[IO[bytes]]
         shape, fortran, dtype = read_header(file)
         if dtype.hasobject or not shape:
             raise ValueError("Python objects" if dtype.hasobject else "a number without axes")
+        _check_size("a sample", dtype.itemsize * math.prod(shape[1:]), LARGEST_SAMPLE)
         return Column(dtype, shape, file.tell(), fortran and len(shape) > 1, open_file)
 
 
@@ -198,8 +219,9 @@ def _reader(column: Column, stack: contextlib.ExitStack) -> Callable[[int, int],
     file.read(column.offset)  # no seek: it would turn off the checksum of a stored entry
     row_shape = column.shape[1:]
     if column.fortran:  # its rows do not lie together: only whole
-        flat = np.frombuffer(file.read(), column.dtype)
-        whole = flat.reshape(column.shape, order="F")
+        size = column.dtype.itemsize * math.prod(column.shape)
+        _check_size("an array with its columns first", size, LARGEST_WHOLE)
+        whole = np.frombuffer(file.read(size), column.dtype).reshape(column.shape, order="F")
         return lambda start, stop: np.ascontiguousarray(whole[start:stop])
     row_bytes = column.dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from PIL import Image, ImageOps
 
 from edgekit.data.labels import folder_labels
 from edgekit.data.samples import Indices, Labels, Samples, spread
-from edgekit.errors import DataError
+from edgekit.errors import DataError, first_line
 from edgekit.preprocess.image import apply
 from edgekit.specs import ImagePreprocess, TensorSpec
 
@@ -65,11 +66,21 @@ def pictures(path: Path) -> tuple[Path, ...]:
 
 
 def read_picture(file: Path) -> npt.NDArray[np.uint8]:
-    """Decode a picture to uint8 [H,W,3] RGB, turned upright as its EXIF says."""
+    """Decode a picture to uint8 [H,W,3] RGB, turned upright as its EXIF says.
+
+    Raises DataError for what is none, and for more pixels than Pillow takes for a decompression bomb (89 million).
+    """
     try:
-        with Image.open(file) as image:
+        with _opened(file) as image:
             if image.mode[0] in "IF":  # Pillow would clip these to 0..255
                 raise ValueError(f"more than 8 bits a channel, mode {image.mode}")
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except Exception as error:  # Pillow's decoders raise what they like on a damaged file
-        raise DataError(f"expected a picture at {file}, found: {error}") from error
+        raise DataError(f"expected a picture at {file}, found: {first_line(error)}", "another file") from error
+
+
+def _opened(file: Path) -> Image.Image:
+    """Pillow only warns of a bomb up to twice its own limit, and decodes it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(file)

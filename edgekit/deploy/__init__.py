@@ -12,9 +12,9 @@ from edgekit.deploy.described import check_recipe
 from edgekit.deploy.plan import Plan, make_plan
 from edgekit.deploy.ship import Judged, ship
 from edgekit.device import find_gpus
-from edgekit.files import written_aside
+from edgekit.files import json_bytes, written_aside
 from edgekit.quantize import QuantizeReport, quantize
-from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
+from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib, report_file
 from edgekit.rewrite.reading import read_onnx_file
 from edgekit.targets import sm_names
 from edgekit.validate import Accuracy, LatencyReport, ValidateReport, validate
@@ -72,8 +72,6 @@ def deploy(
     built = {"build": engine.path} if engine else {}
     stages = {"export": source.onnx, "quantize": ready, **built, "validate": judged.path}
     bundle = out / "bundle"
-    if exit_code == 0:
-        ship(bundle, plan, Judged(stages, engine, verdict))
     # Example inputs are doubtful data by themselves, and the verdict says that they are no more than that.
     made = (source, quantized, engine, None if source.judged_on else judged)
     notes = _precision_notes(engine, plan.precision)
@@ -93,7 +91,10 @@ def deploy(
         stages=stages,
         bytes={stage: path.stat().st_size for stage, path in stages.items()},
     )
-    report.write()
+    with written_aside(report_file(bundle)) as told:  # first, so that a bundle does not come without it
+        told.write_bytes(json_bytes(report.to_json()))
+        if exit_code == 0:
+            ship(bundle, plan, Judged(stages, engine, verdict))
     return report
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from edgekit.export.parity import Difference, ParityError, check_parity
 from edgekit.export.source import load_network
 from edgekit.export.subject import Subject, make_subject, parity_cases
 from edgekit.export.translation import Translation, translate
-from edgekit.files import written_aside
+from edgekit.files import json_bytes, written_aside
 from edgekit.models.network import Network
-from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
+from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib, report_file
 from edgekit.rewrite.reading import graph_inputs
 
 __all__ = ["ExportReport", "examples_file", "export"]
@@ -49,7 +50,8 @@ def export(
     ModelError, UsageError, ExportError or OutputError; then nothing is written.
     """
     watch = Stopwatch()
-    with written_aside(out) as partial:
+    with contextlib.ExitStack() as files:
+        partial, told = (files.enter_context(written_aside(file)) for file in (out, report_file(out)))
         progress(f"loading {model}", 0, _STEPS)
         network = load_network(model, config.weights, config.set)
         subject = make_subject(network, config)
@@ -60,25 +62,26 @@ def export(
         progress("comparing with torch at a second batch and length", 2, _STEPS)
         differences = _compared(serialized, made, subject, config.tolerance)
         partial.write_bytes(serialized)
-    if config.save_examples:
-        _save_examples(out, subject, batch_axes(graph_inputs(made.proto)))
+        if config.save_examples:
+            examples = files.enter_context(written_aside(examples_file(out)))
+            _save_examples(examples, subject, batch_axes(graph_inputs(made.proto)))
+        report = ExportReport(
+            path=out,
+            seconds=watch.seconds(),
+            peak_rss_mib=peak_rss_mib(),
+            warnings=(*made.warnings, *_untrained(model, network), *_constants(subject.outputs, differences)),
+            model=model,
+            exporter=made.exporter,
+            opset=made.opset,
+            inputs={value.name: dims(value) for value in made.proto.graph.input},
+            outputs=list(subject.outputs),
+            ops=dict(collections.Counter(node.op_type for node in made.proto.graph.node).most_common()),
+            bytes=len(serialized),
+            parity=differences,
+            examples_are=network.examples_are,
+        )
+        told.write_bytes(json_bytes(report.to_json()))
     progress("exported", _STEPS, _STEPS)
-    report = ExportReport(
-        path=out,
-        seconds=watch.seconds(),
-        peak_rss_mib=peak_rss_mib(),
-        warnings=(*made.warnings, *_untrained(model, network), *_constants(subject.outputs, differences)),
-        model=model,
-        exporter=made.exporter,
-        opset=made.opset,
-        inputs={value.name: dims(value) for value in made.proto.graph.input},
-        outputs=list(subject.outputs),
-        ops=dict(collections.Counter(node.op_type for node in made.proto.graph.node).most_common()),
-        bytes=len(serialized),
-        parity=differences,
-        examples_are=network.examples_are,
-    )
-    report.write()
     return report
 
 
@@ -109,8 +112,7 @@ def _untrained(model: str, network: Network) -> list[str]:
     return [] if network.trained else [f"{model} has no --weights: its weights are seeded random numbers"]
 
 
-def _save_examples(out: Path, subject: Subject, axes: dict[str, int]) -> None:
+def _save_examples(file: Path, subject: Subject, axes: dict[str, int]) -> None:
     """As evaluation data have it: samples along axis 0, also of a state that has its batch elsewhere."""
     examples = zip(subject.inputs, subject.examples.values(), strict=True)
-    with written_aside(examples_file(out)) as partial:
-        write_npz(partial, {name: value.movedim(axes.get(name, 0), 0).numpy() for name, value in examples})
+    write_npz(file, {name: value.movedim(axes.get(name, 0), 0).numpy() for name, value in examples})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from edgekit.inspect.text import attention_text, fact_lines, layer_lines
 from edgekit.pages import write_page
 from edgekit.reports import plain, report_file
 from edgekit.specs import Postprocess, Preprocess, Stream
+from edgekit.texts import read_json
 
 __all__ = ["Inspection", "inspect", "write_html"]
 
@@ -184,7 +184,7 @@ def _short(value: Any) -> Any:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"expected JSON in {path}, found: {error}") from error
+        table = read_json(path)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"expected JSON in {path}, found: {error}", "another file") from error
     return table if isinstance(table, dict) else {}

@@ -7,6 +7,8 @@
 At any instant `current` leads to a whole bundle that was verified, whatever is killed or fails. What goes wrong only
 once the app runs is the app's to tell: it calls `rollback`, as its supervisor may.
 
+Who signed what is current is remembered: without trusted keys, the next bundle needs a signature by one of the same.
+
 An app that runs has all of its bundle in memory and may go on with it, but for the ONNX that `on_failure="ort"` falls
 back to: that is read when it is needed, and two installs later it is gone. Open `current` anew by then.
 """
@@ -18,9 +20,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from edgekit.bundle import MANIFEST, Trust, trust_in, verify
+from edgekit.bundle import MANIFEST, Trust, key_id, read_signed, trust_in, verify
+from edgekit.bundle.signature import read_signatures
 from edgekit.configs import InstallConfig
-from edgekit.errors import EdgekitError, OutputError
+from edgekit.errors import EdgekitError, IntegrityError, OutputError
 from edgekit.install.copying import check_space, copy
 from edgekit.install.fit import check_fit
 from edgekit.install.health import Health, check_golden, check_health
@@ -45,9 +48,10 @@ def install(
     """Copy the bundle, a folder or an .ekb, into `root`, check the copy, and set `current` to it.
 
     What was current becomes `previous`; other versions go. Until all is well `current` stays as it is, and a copy that
-    is not goes away again. Raises IntegrityError for a damaged bundle and for a signature that is missing, TargetError
-    where this device cannot run it, SessionError where it answers wrongly, OutputError where `root` cannot be written,
-    is too small, or another install is under way there, EdgekitError where the bundle cannot be read.
+    is not goes away again. Raises IntegrityError for a damaged bundle and for a signature that is missing, also where
+    only what is current asks for it (`_remembered`), TargetError where this device cannot run it, SessionError where it
+    answers wrongly, OutputError where `root` cannot be written, is too small, or another install is under way there,
+    EdgekitError where the bundle cannot be read.
     """
     watch = Stopwatch()
     trust = trust_in(config.trusted_keys or None, config.require_signature)
@@ -59,6 +63,7 @@ def install(
     place.make()
     with place.locked(config.wait):
         before = place.version_at(CURRENT)
+        source, trust = _remembered(place, source, trust)
         with _cleared_on_error(place):
             place.clear(place.linked() | set(place.versions_of(source.digest)))
             name = _whole(place, source, trust)
@@ -86,7 +91,8 @@ def rollback(
 ) -> InstallReport:
     """Set `current` to `previous` after the same checks, and `previous` to what was current.
 
-    Raises EdgekitError where there is no other version to come back to, and else as `install` does.
+    Whoever signed what is current: `previous` was believed when it was installed, and is needed when the newer one
+    fails. Raises EdgekitError where there is no other version to come back to, and else as `install` does.
     """
     watch = Stopwatch()
     trust = trust_in(config.trusted_keys or None, config.require_signature)
@@ -105,6 +111,52 @@ def rollback(
         health = check(source.path, config)
         _switch(place, [(CURRENT, back)] + [(PREVIOUS, now)] * bool(now), trust)
         return replace(report_on(place, source, fits, health, watch), replaced=now)
+
+
+def _remembered(place: Root, source: Source, trust: Trust) -> tuple[Source, Trust]:
+    """Where `trust` has no keys, it gets those that signed what is current: one of them must have signed `source` too.
+
+    Else one forgotten --trusted-keys would let a stranger's bundle in. Raises IntegrityError, and TargetError where
+    the package cryptography, which would tell, is not here.
+    """
+    keys = frozenset() if trust.keys else _keys_of_current(place)
+    if not keys:
+        return source, trust
+    wanted, found = sorted(map(key_id, keys)), [signer.key for signer in source.signers]
+    if not set(wanted) & set(found):
+        raise IntegrityError(
+            f"expected a signature by {' or '.join(wanted)}, which signed what is current at {place.path}, "
+            f"found {' and '.join(found) or 'none'}",
+            "--trusted-keys PUB",
+        )
+    trust = Trust(keys, required=True)
+    return read_source(source.path, trust), trust  # by the whole keys, of which those were short names
+
+
+def _keys_of_current(place: Root) -> frozenset[bytes]:
+    """The raw public keys that signed what is current; none where it is unsigned, and where it is not there.
+
+    Raises IntegrityError where that cannot be told: its name, which is made of the manifest and the signers, is
+    another than what is found there. A signed bundle that lost its signatures is not taken for an unsigned one.
+    """
+    name = place.version_at(CURRENT)
+    folder = place.versions / name
+    if not name or not folder.is_dir():
+        return frozenset()
+    try:
+        read = Source(folder, *read_signed(folder, Trust()), is_archive=False)
+        keys = frozenset(bytes.fromhex(item.public_key) for item in read_signatures(folder))
+        problem = "" if name in place.versions_of(read.digest) else "other signatures than were installed"
+    except EdgekitError as error:
+        problem = error.problem
+    except OSError as error:
+        problem = str(error.strerror)
+    if problem:
+        raise IntegrityError(
+            f"expected to learn who signed what is current at {place.path}, found it damaged: {problem}",
+            f"--trusted-keys PUB, edgekit bundle rollback {place.path}, or another ROOT",
+        )
+    return keys
 
 
 def _kept(place: Root, before: str, source: Source) -> list[tuple[str, str]]:

@@ -28,12 +28,17 @@ _LONGEST_S = 600
 
 @dataclass(frozen=True)
 class Request:
-    """What a process is asked: `model` is a bundle's folder, or an ONNX's bytes; `inputs` and `outputs` by name."""
+    """What a process is asked: `model` is a bundle's folder, or an ONNX's bytes; `inputs` and `outputs` by name.
+
+    A bundle has to be signed by one of `trusted_keys`, where there are any; by anybody with `require_signature`.
+    """
 
     model: Path | bytes
     backend: str
     inputs: Inputs
     outputs: tuple[str, ...]
+    trusted_keys: tuple[Path, ...] = ()
+    require_signature: bool = False
 
 
 @contextlib.contextmanager
@@ -50,8 +55,13 @@ def written(request: Request) -> Iterator[Table]:
         else:
             source = model.resolve()
         yield {
-            "source": str(source), "backend": request.backend, "outputs": request.outputs, "inputs": str(inputs)
-        }  # fmt: skip
+            "source": str(source),
+            "backend": request.backend,
+            "outputs": request.outputs,
+            "inputs": str(inputs),
+            "trusted_keys": [str(key) for key in request.trusted_keys],
+            "require_signature": request.require_signature,
+        }
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,8 @@ def opened(asked: Table, inputs: Inputs) -> Iterator[Callable[[], object]]:
     if source.is_dir():
         from edgekit.runtime import Session
 
-        with Session.open(source, asked["backend"]) as session:
+        keys, signed = asked["trusted_keys"] or None, asked["require_signature"]
+        with Session.open(source, asked["backend"], trusted_keys=keys, require_signature=signed) as session:
             yield lambda: session.run(inputs)
         return
     from edgekit.judge import OPTIMIZATION

@@ -2,13 +2,14 @@
 
 Accuracy is what it is on the data: on the same data a figure is less exact when it falls by more than a point (1 % of
 the samples and more than two of them), the SQNR by more than 1 dB, or when the perplexity rises by more than 1 %. On
-other data it cannot be told.
+other data it cannot be told. Nor can latency in another mode, at another rate, of other shapes or beside other models:
+there another question was asked.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgekit.errors import DataError
 from edgekit.latency.compare import (
@@ -21,10 +22,12 @@ from edgekit.latency.compare import (
     compare,
     slower_or_not,
 )
-from edgekit.latency.reported import DATA, Reported
+from edgekit.latency.reported import BESIDE, DATA, MODE, RATE, SHAPES, Reported
 
 LESS_EXACT, MORE_EXACT = "less exact", "more exact"
 _EXIT_CODES = {LESS_EXACT: 3, SLOWER: 4, CANNOT_TELL: 5}
+# Where both reports say one of these and it differs, their latencies answer different questions.
+_OF_LATENCY = {MODE: "another mode", RATE: "another rate", BESIDE: "other models beside it", SHAPES: "other shapes"}
 _POINT = 0.01
 _DECIBELS = 1.0
 _FEW = 2  # samples that may change sides without meaning anything
@@ -51,22 +54,27 @@ class Exactness:
 @dataclass(frozen=True)
 class Comparison:
     """`differences` are what ran otherwise, and `doubts` what the reports say of their conditions, told first.
+    `apart` says why latencies cannot be compared, empty where they can.
 
     `exit_code` is 0 for no worse, 3 less exact, 4 slower, 5 cannot tell; the least of those that hold.
     """
 
     differences: tuple[str, ...]
     doubts: tuple[str, ...]
+    apart: tuple[str, ...]
     latency: tuple[Change, ...]
     accuracy: tuple[Exactness, ...]
     verdict: str
     exit_code: int
 
     def lines(self) -> list[str]:
-        """One for each difference, one for each figure, and the verdict."""
+        """One for each difference, one for each figure, why latency cannot be told, and the verdict."""
+        why = [f"latency: {CANNOT_TELL}: {', '.join(self.apart)}"] if self.apart else []
         return [
             *(f"differs: {item}" for item in self.differences),
-            *map(str, (*self.latency, *self.accuracy)),
+            *map(str, self.latency),
+            *why,
+            *map(str, self.accuracy),
             self.verdict,
         ]
 
@@ -76,6 +84,9 @@ def compare_reports(before: Reported, after: Reported, tolerance: float = TOLERA
     changes: tuple[Change, ...] = ()
     if before.latencies_ms is not None and after.latencies_ms is not None:
         changes = compare(before.latencies_ms, after.latencies_ms, tolerance)
+    apart = _apart(before, after) if changes else ()
+    if apart:  # and no number of requests would tell
+        changes = tuple(replace(change, outcome=CANNOT_TELL, missing=None) for change in changes)
     exactness = _exactness(before, after)
     if not changes and not exactness:
         raise DataError(
@@ -87,6 +98,7 @@ def compare_reports(before: Reported, after: Reported, tolerance: float = TOLERA
     return Comparison(
         differences=_differences(before, after),
         doubts=tuple(dict.fromkeys(f"{item.path}: {doubt}" for item in (before, after) for doubt in item.doubts)),
+        apart=apart,
         latency=changes,
         accuracy=exactness,
         verdict=", ".join(words),
@@ -105,8 +117,11 @@ def _words(changes: tuple[Change, ...], exactness: tuple[Exactness, ...]) -> lis
 
 def _differences(before: Reported, after: Reported) -> tuple[str, ...]:
     """Of what both reports say, and what only one of them has."""
-    pairs = {name: (before.conditions[name], after.conditions[name]) for name in before.conditions}
-    found = [f"{name}: {_short(a)} and {_short(b)}" for name, (a, b) in pairs.items() if a and b and a != b]
+    found = [
+        f"{name}: {_short(before.conditions[name])} and {_short(after.conditions[name])}"
+        for name in before.conditions
+        if _differs(name, before, after)
+    ]
     for what, has in (
         ("latencies", [item.latencies_ms is not None for item in (before, after)]),
         ("accuracy", [bool(item.accuracy) for item in (before, after)]),
@@ -114,6 +129,16 @@ def _differences(before: Reported, after: Reported) -> tuple[str, ...]:
         if has[0] != has[1]:
             found.append(f"{what}: only in {(before if has[0] else after).path}")
     return tuple(found)
+
+
+def _apart(before: Reported, after: Reported) -> tuple[str, ...]:
+    return tuple(text for name, text in _OF_LATENCY.items() if _differs(name, before, after))
+
+
+def _differs(name: str, before: Reported, after: Reported) -> bool:
+    """Whether both say the condition, and not the same: what an older report does not say is no difference."""
+    a, b = before.conditions[name], after.conditions[name]
+    return bool(a and b) and a != b
 
 
 def _short(text: str) -> str:

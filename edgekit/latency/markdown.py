@@ -21,6 +21,8 @@ from edgekit.latency.stats import Interval, LatencySummary
 
 _SIGNS = {PASS: "✅", FAIL: "❌", INCONCLUSIVE: "⚠️"}
 _MEASURED = "📏"
+# Of a promise each end holds with 95 %; of a quantile both together do.
+_BOUNDS = "at least .. at most, 95 % each"
 _READ = re.compile(r"[&<>`*_\[\]|\\~$@#]|:(?=\S)|(?<=[wW]{3})\.")
 _LONGEST = 300
 
@@ -61,7 +63,7 @@ def promises(findings: Sequence[Finding]) -> list[str]:
         ]
         for finding in findings
     ]
-    return ["", *table(["promise", "found", "95 % interval", "outcome"], rows)]
+    return ["", *table(["promise", "found", _BOUNDS, "outcome"], rows)]
 
 
 def _why(finding: Finding) -> str:

@@ -135,7 +135,7 @@ def unserved(arrivals: Arrivals, until_ns: int, now_ns: int) -> Samples:
 
 
 def joined(rounds: list[Samples]) -> Samples:
-    """Rounds that followed each other, as one; only in the last of them may there be who was not served."""
+    """Rounds that followed each other, as one; behind who was not served there is nobody who was."""
     intended = np.concatenate([item.intended_ns for item in rounds])
     done = np.concatenate([item.done_ns for item in rounds])
     return Samples(intended, done, sum(item.answered for item in rounds))

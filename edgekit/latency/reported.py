@@ -16,6 +16,7 @@ from edgekit.errors import DataError
 from edgekit.texts import read_json
 
 DATA = "data's SHA-256"
+MODE, RATE, BESIDE, SHAPES = "mode", "frames a second", "models beside it", "shapes"
 # What is said first where it differs: the name of it, and where `validate` or else `bench` has it.
 _CONDITIONS: dict[str, tuple[tuple[str, ...], ...]] = {
     "stage": (("stage",),),
@@ -30,12 +31,15 @@ _CONDITIONS: dict[str, tuple[tuple[str, ...], ...]] = {
     "GPUs": (("environment", "machine", "gpus"),),
     "power mode": (("environment", "machine", "power_mode"),),
     "onnxruntime": (("environment", "machine", "packages", "onnxruntime"),),
-    "mode": (("mode",),),
-    "frames a second": (("fps",),),
-    "models beside it": (("beside",),),
-    "shapes": (("shapes",),),
+    MODE: (("mode",),),
+    RATE: (("fps",),),
+    BESIDE: (("beside",),),
+    SHAPES: (("shapes",),),
     DATA: (("data_sha256",),),
 }
+# Of these a report that has the key says something also where it is empty: no rate, and no model beside it.
+_NONE_IS_SAID = (RATE, BESIDE)
+_NONE = "none"
 _NEXT = "edgekit validate or edgekit bench, which write one"
 
 
@@ -72,7 +76,7 @@ def read_report(path: Path) -> Reported:
     whole = {**table, **{key: value for key, value in latency.items() if key not in ("summary", "data")}}
     found = Reported(
         path=path,
-        conditions=_apart({name: _told(whole, places) for name, places in _CONDITIONS.items()}),
+        conditions=_apart({name: _condition(name, whole) for name in _CONDITIONS}),
         doubts=_checked(path, "doubts", lambda: tuple(str(item["text"]) for item in whole.get("doubts") or ())),
         latencies_ms=_checked(path, "latencies_ms", lambda: _latencies(whole.get("latencies_ms"))),
         accuracy=_checked(path, "accuracy", lambda: _accuracy(table.get("accuracy") or {})),
@@ -96,6 +100,14 @@ def _apart(conditions: dict[str, str]) -> dict[str, str]:
     """`validate` writes `ort, cpu` where `bench` has a backend and a device."""
     backend, _, device = conditions["backend"].partition(", ")
     return {**conditions, "backend": backend, "device": conditions["device"] or device}
+
+
+def _condition(name: str, table: dict[str, Any]) -> str:
+    """A condition as text, '' for what the report does not say."""
+    places = _CONDITIONS[name]
+    said = _told(table, places)
+    has_key = any(keys[0] in table for keys in places)
+    return _NONE if not said and name in _NONE_IS_SAID and has_key else said
 
 
 def _told(table: dict[str, Any], places: tuple[tuple[str, ...], ...]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgekit.latency.arrivals import Arrivals, closed, fixed_rate, offline, poisson
-from edgekit.latency.measure import Samples, Timer, joined, measure, warm_up
+from edgekit.latency.measure import Samples, Timer, joined, measure, unserved, warm_up
 from edgekit.latency.stats import effective_samples
 from edgekit.reports import Progress, no_progress
 
@@ -46,7 +46,7 @@ def sample(
     """Warm up, then measure in rounds until there are enough independent samples or the time is over.
 
     How long to go on depends on how independent the samples are, never on whether the budget holds: stopping at the
-    first PASS would find one by chance.
+    first PASS would find one by chance. When the time is over, who was due before and still waits is counted too.
     """
     warm_up(serve, timer)
     begin = timer.now()
@@ -65,9 +65,15 @@ def sample(
         samples = joined(rounds)
         done = len(samples.done_ns)
         missing = plan.requests - done if plan.requests else _missing(samples, plan.needed)
-        elapsed_s = (timer.now() - start) / 1e9
+        now = timer.now()
+        elapsed_s = (now - start) / 1e9
         each_s = max(elapsed_s / done, period_s)
-        if missing <= 0 or elapsed_s + each_s > plan.duration_s or (done >= _MOST and not plan.requests):
+        if now >= end_ns:
+            return _with_waiting(rounds, arrivals, (plan.requests or _MOST) - done, end_ns, now)
+        if missing <= 0 or (done >= _MOST and not plan.requests):
+            return samples
+        # Who waits is served while there is time, though it will not be enough for all of it.
+        if elapsed_s + each_s > plan.duration_s and not _waits(rounds[-1], arrivals, now):
             return samples
         wanted = missing if plan.requests else min(max(_LEAST, missing), _MOST - done)
 
@@ -83,6 +89,31 @@ def sample_offline(
     each_s = max((start - begin) / 1e9, _SHORTEST_S)
     count = plan.requests or max(1, min(_OFFLINE, int(plan.duration_s / each_s)))
     return measure(serve, offline(count), timer, progress, start + round(plan.duration_s * 1e9))
+
+
+def _waits(last: Samples, arrivals: Arrivals, now_ns: int) -> bool:
+    """Whether the request after the last round, which came as `arrivals`, was due before now."""
+    if len(last.done_ns) < arrivals.count:  # the next one is due after the end
+        return False
+    due = next(last.followed(arrivals, 1, now_ns).intended_ns(now_ns))
+    return due is not None and due < now_ns
+
+
+def _with_waiting(rounds: list[Samples], arrivals: Arrivals, most: int, end_ns: int, now_ns: int) -> Samples:
+    """The rounds, the last of which came as `arrivals`, and after them the next `most` requests due before `end_ns`.
+
+    A round that has fewer than it planned tells that no other was due by then. How many come at random until then is
+    not known before they are drawn.
+    """
+    if arrivals.period_ns is None:
+        return joined(rounds)
+    found = list(rounds)
+    while most > 0 and len(found[-1].done_ns) == arrivals.count:
+        expected = (end_ns - int(found[-1].intended_ns[-1])) // arrivals.period_ns + 1
+        arrivals = found[-1].followed(arrivals, min(most, max(1, expected)), now_ns)
+        found.append(unserved(arrivals, end_ns, now_ns))
+        most -= len(found[-1].done_ns)
+    return joined(found)
 
 
 def _missing(samples: Samples, needed: dict[float, int]) -> int:

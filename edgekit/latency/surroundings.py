@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from edgekit.budget import Finding
 from edgekit.latency.conditions import Conditions, Machine, Moment
 from edgekit.latency.doubts import Doubt
 from edgekit.latency.figures import Course
@@ -20,11 +21,15 @@ _MOST_DOUBTS = 16
 _MOST_OF_A_TEXT = 300
 
 
-def doubts_table(doubts: Sequence[Doubt], allowed: Collection[str]) -> Html:
-    """Each doubt, and whether it keeps a PASS back or was allowed by name."""
+def doubts_table(doubts: Sequence[Doubt], allowed: Collection[str], findings: Sequence[Finding]) -> Html:
+    """Each doubt, and whether it keeps a PASS of these findings back, was allowed by name, or changed nothing."""
     if not doubts:
         return paragraph("No doubt about the conditions.")
-    rows = [Row((doubt.name, doubt.text[:_MOST_OF_A_TEXT], _effect(doubt.name in allowed))) for doubt in doubts[:_MOST]]
+    decisive = {name for item in findings for name in item.doubts}
+    rows = [
+        Row((doubt.name, doubt.text[:_MOST_OF_A_TEXT], _effect(doubt.name, decisive, allowed)))
+        for doubt in doubts[:_MOST]
+    ]
     return table("Conditions that could change a verdict", ("doubt", "found", "what it does"), rows, wide=("found",))
 
 
@@ -52,8 +57,10 @@ def conditions_facts(conditions: Conditions) -> Html:
     return joined(facts(_machine(conditions.machine) | _digests(conditions)), _moments(conditions))
 
 
-def _effect(is_allowed: bool) -> Cell:
-    return Cell("allowed", tone="unknown") if is_allowed else Cell("keeps a PASS back", tone="warn")
+def _effect(name: str, decisive: Collection[str], allowed: Collection[str]) -> Cell:
+    if name in decisive:
+        return Cell("keeps a PASS back", tone="warn")
+    return Cell("allowed", tone="unknown") if name in allowed else Cell("changed nothing here")
 
 
 def _heat_plot(known: Sequence[tuple[float, float]], course: Course) -> Html:

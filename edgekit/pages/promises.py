@@ -15,14 +15,22 @@ _HEADS = ("promise", "outcome", "found", "interval", "what is missing", "found i
 
 
 def verdict_banner(verdict: str, findings: Sequence[Finding]) -> Html:
-    """`verdict` is the outcome and, in brackets, where it was found; below it how many promises hold."""
+    """`verdict` is the outcome and, in brackets, where it was found; below it how many promises hold, and how many are
+    undecided."""
     outcome, _, rest = verdict.partition(" ")
     where, cut, engine = rest.partition("); engine ")  # a device's name may have brackets of its own
     ran = where.removeprefix("(") if cut else where.removeprefix("(").removesuffix(")")
     told = "; ".join(filter(None, (f"on {ran}" if ran else "", f"engine {engine}" if cut else "")))
-    held = sum(item.outcome == PASS for item in findings)
-    kept = f"{held} of {len(findings)} promises hold." if findings else "Nothing was promised."
-    return banner(outcome, TONES.get(outcome, ""), told, kept)
+    return banner(outcome, TONES.get(outcome, ""), told, _kept(findings))
+
+
+def _kept(findings: Sequence[Finding]) -> str:
+    """How many promises hold; what is undecided is not broken, and is told apart."""
+    if not findings:
+        return "Nothing was promised."
+    held, undecided = (sum(item.outcome == outcome for item in findings) for outcome in (PASS, INCONCLUSIVE))
+    rest = f", {undecided} {'is' if undecided == 1 else 'are'} undecided" if undecided else ""
+    return f"{held} of {len(findings)} promises hold{rest}."
 
 
 def promises(findings: Sequence[Finding]) -> Html:

@@ -21,6 +21,7 @@ from edgekit.files import folder_written_aside, json_bytes, written_aside
 from edgekit.plugins.toolkits import Toolkit, compiler_name, find_cmake, find_toolkit
 from edgekit.reports import report_file
 from edgekit.resources import resource
+from edgekit.texts import read_json
 
 # Each kind of library, and its file.
 LIBRARIES = {"emulator": "libedgekit_emu.so", "plugins": "libedgekit_plugins.so"}
@@ -139,10 +140,10 @@ def find_library(kind: str, workshop: Workshop | None = None) -> Path | None:
 def read_report(library: Path) -> dict[str, Any]:
     """What was written about a library when it was built; empty for one that we did not build."""
     try:
-        report: dict[str, Any] = json.loads(report_file(library).read_text())
+        report = read_json(report_file(library))
     except (OSError, ValueError):
         return {}
-    return report
+    return report if isinstance(report, dict) else {}
 
 
 def parsed_archs(text: str) -> tuple[int, ...]:
@@ -158,9 +159,9 @@ def copied(library: Path, out: Path | None) -> Path:
     """A copy of a library and its report in the folder `out`, whole or not at all; without `out` the library itself."""
     if out is None:
         return library
-    for file in (report_file(library), library):
-        with written_aside(out / file.name) as partial:
-            shutil.copyfile(file, partial)
+    with contextlib.ExitStack() as files:
+        for file in (library, report_file(library)):
+            shutil.copyfile(file, files.enter_context(written_aside(out / file.name)))
     return out / library.name
 
 

@@ -6,7 +6,6 @@ without another run. Long rows of numbers are one line of text each.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from edgekit.files import json_bytes
 from edgekit.quantize.choice import Choice
 from edgekit.quantize.histogram import BINS, LARGEST_EXPONENT, SMALLEST_EXPONENT, Histogram
 from edgekit.quantize.observers import Channels, Seen, Statistics
+from edgekit.texts import read_json
 
 FORMAT = 2
 _RANGES, _WEIGHTS = ("max", "mse", "percentile"), ("max", "mse", "gptq")
@@ -76,12 +76,12 @@ def read_table(path: Path, model_sha256: str) -> ScaleTable:
     Raises DataError for a file that is none, was damaged, or belongs to another model.
     """
     try:
-        table = _from_json(json.loads(path.read_text(encoding="utf-8")))
+        table = _from_json(read_json(path))
     except FileNotFoundError as error:
         raise DataError(f"expected a scale table at {path}, found nothing there", "--data") from error
     except KeyError as error:
         raise DataError(f"expected a scale table in {path}, found no {error} in it", "--data") from error
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f"expected a scale table in {path}, found: {first_line(error)}", "--data") from error
     if table.model_sha256 != model_sha256:
         raise DataError(

@@ -5,7 +5,6 @@ What every reader needs is mended here: the order of nodes, and normalisations t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,10 @@ from edgekit.rewrite.layer_norms import mend_layer_norms
 from edgekit.rewrite.names import graphs_of
 from edgekit.rewrite.sort_nodes import sort_nodes
 from edgekit.specs import TensorSpec
+from edgekit.texts import parse_json
 
 _ANEW = "export it anew"
+_NAMES = ("architecture", "task")  # of edgekit's metadata: text, whatever it looks like
 
 
 @dataclass
@@ -114,14 +115,22 @@ def graph_outputs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
 
 
 def metadata(model: onnx.ModelProto, key: str) -> Any:
-    """The JSON or text that edgekit's export left under `edgekit.<key>`; None in a foreign model."""
-    for entry in model.metadata_props:
-        if entry.key == f"edgekit.{key}":
-            try:
-                return json.loads(entry.value)
-            except ValueError:
-                return entry.value
-    return None
+    """The JSON or text that edgekit's export left under `edgekit.<key>`; None in a foreign model.
+
+    `architecture` and `task` are text, `labels` a list of texts: ModelError where they are not.
+    """
+    text = next((entry.value for entry in model.metadata_props if entry.key == f"edgekit.{key}"), None)
+    if text is None:
+        return None
+    try:
+        value = parse_json(text)
+    except ValueError:
+        value = text
+    if key in _NAMES:
+        return value if isinstance(value, str) else text
+    if key == "labels" and not (isinstance(value, list) and all(isinstance(label, str) for label in value)):
+        raise ModelError(f"expected a list of texts in the model's metadata edgekit.labels, found {text[:80]!r}", _ANEW)
+    return value
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -65,7 +65,8 @@ def validate(
     broken budget is not an error but a verdict.
     """
     also = papers(config)
-    with all_written_aside(source, [out, *(path for path, _ in also)]) as (partial, *asides):
+    read = (config.reference, config.data, config.labels, config.recipe, *config.trusted_keys)
+    with all_written_aside(source, [out, *(path for path, _ in also)], read) as (partial, *asides):
         report = _judged(source, out, config, progress)
         for aside, (_, write) in zip(asides, also, strict=True):
             aside.write_text(write(report), encoding="utf-8")

@@ -28,6 +28,7 @@ from edgekit.validate.subject import Subject, serving
 class LatencyReport:
     """All raw latencies in ms are kept, in their order, so that anyone can compute anything from them.
 
+    The first `answered` were answered before the time was over; the others count with the time that they had waited.
     `utilisation` is the share of the time between frames that serving takes: from 1 on frames pile up. `doubts` are
     about the conditions, those in `allowed` among them.
     """
@@ -38,6 +39,7 @@ class LatencyReport:
     utilisation: float | None
     shapes: dict[str, list[int]]
     summary: LatencySummary
+    answered: int
     environment: Conditions
     doubts: tuple[Doubt, ...]
     allowed: tuple[str, ...]
@@ -68,6 +70,7 @@ def judged_latency(
         utilisation=utilisation,
         shapes={name: list(array.shape) for name, array in request.inputs.items()},
         summary=summarise(latencies, deadline_ms),
+        answered=measured.answered,
         environment=conditions,
         doubts=conditions.doubts(on_gpu=served.backend != "ort"),
         allowed=config.allow,

@@ -59,7 +59,7 @@ def _doubtful(report: ValidateReport) -> list[Html]:
     others = without_doubts(report.warnings, doubts)
     if not doubts and not others:
         return [paragraph("None.")]
-    return [doubts_table(doubts, allowed) if doubts else Html(""), warned(others)]
+    return [doubts_table(doubts, allowed, report.findings) if doubts else Html(""), warned(others)]
 
 
 def _damage(report: ValidateReport) -> list[Html]:

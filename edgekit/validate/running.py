@@ -19,7 +19,7 @@ from edgekit.errors import ModelError, TargetError, first_line
 from edgekit.judge import Judge
 from edgekit.rewrite.emulated import emulated
 from edgekit.rewrite.reading import read_onnx
-from edgekit.runtime import Session
+from edgekit.runtime.choice import choose
 from edgekit.validate.subject import ORT, Subject
 
 _NARROW_INPUTS = ("float16", "bfloat16")
@@ -51,7 +51,7 @@ def running(subject: Subject, backend: str) -> Iterator[Running]:
     """
     with ExitStack() as stack:
         if not subject.on_onnxruntime(backend):
-            session = stack.enter_context(Session.open(subject.path, backend))
+            session = stack.enter_context(subject.session(backend))
             yield Running(session, f"{session.backend}, {session.device}")
         elif subject.narrow:
             yield _narrow(subject, stack)
@@ -60,8 +60,10 @@ def running(subject: Subject, backend: str) -> Iterator[Running]:
 
 
 def check_timeable(subject: Subject, backend: str) -> None:
-    """Raise TargetError where latency is to be measured of a BF16 model that onnxruntime cannot run: a twin's would be
-    that of another model."""
+    """Raise TargetError for a backend that is not there, and where latency is to be measured of a BF16 model that
+    onnxruntime cannot run: a twin's would be that of another model."""
+    if subject.manifest is not None:
+        choose(subject.manifest, backend)
     if "bf16" not in subject.narrow or not subject.on_onnxruntime(backend):
         return
     with Judge(subject.onnx) as judge:

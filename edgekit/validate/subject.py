@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.budget import Limit, promised
-from edgekit.bundle import Manifest, read_manifest, verify
+from edgekit.bundle import Manifest, read_signed, trust_in, verify
 from edgekit.configs import ValidateConfig
 from edgekit.data import Array, Batch, Samples, fixed_batch
 from edgekit.errors import IntegrityError, RecipeError, UsageError, first_line
@@ -46,6 +46,14 @@ class Subject:
     narrow: tuple[str, ...]
     manifest: Manifest | None = None
     promises: tuple[Limit, ...] = ()
+    trusted_keys: tuple[Path, ...] = ()
+    require_signature: bool = False
+
+    def session(self, backend: str) -> Session:
+        """Open the bundle, with the same demands on who signed it as when it was verified."""
+        return Session.open(
+            self.path, backend, trusted_keys=self.trusted_keys or None, require_signature=self.require_signature
+        )
 
     def batch(self) -> int:
         """How many samples one request has: what the model fixes, else the bundle's opt size, else 1."""
@@ -81,7 +89,9 @@ def open_subject(source: Path, config: ValidateConfig) -> Subject:
     """
     given = load_recipe(config.recipe) if config.recipe else Recipe()
     if source.is_dir():
-        return _of_bundle(source, given)
+        return _of_bundle(source, given, config)
+    if config.trusted_keys or config.require_signature:
+        raise UsageError(f"expected a bundle, which can be signed, found the file {source}", "edgekit deploy")
     if config.backend not in ("auto", "ort"):
         raise UsageError(f"expected a bundle for backend {config.backend}, found the file {source}", "--backend ort")
     model = read_onnx(source)
@@ -100,10 +110,11 @@ def open_subject(source: Path, config: ValidateConfig) -> Subject:
     )
 
 
-def _of_bundle(path: Path, given: Recipe) -> Subject:
-    names = read_manifest(path)
+def _of_bundle(path: Path, given: Recipe, config: ValidateConfig) -> Subject:
+    trust = trust_in(config.trusted_keys or None, config.require_signature)
+    names, _ = read_signed(path, trust)
     reports = {ACCURACY} & names.files.keys()
-    found = verify(path, keep={names.preprocess, names.postprocess, *reports})
+    found = verify(path, keep={names.preprocess, names.postprocess, *reports}, trust=trust)
     manifest = found.manifest
     answer: Postprocess | None = given.postprocess or found.table(Postprocess, manifest.postprocess)
     labels = answer.labels if isinstance(answer, Classify) else ()
@@ -118,6 +129,8 @@ def _of_bundle(path: Path, given: Recipe) -> Subject:
         narrow=narrow_dtypes(read_onnx(path / manifest.model.file)),
         manifest=manifest,
         promises=_promises(found.contents[ACCURACY]) if reports else (),
+        trusted_keys=config.trusted_keys,
+        require_signature=config.require_signature,
     )
 
 
@@ -142,7 +155,7 @@ class Served:
 def serving(subject: Subject, backend: str, samples: Samples) -> Iterator[Served]:
     """Yield who answers: a Session, or onnxruntime."""
     if subject.manifest is not None:
-        with Session.open(subject.path, backend) as session:
+        with subject.session(backend) as session:
             for name, array in samples.inputs.items():
                 session.set_shape(name, array.shape)
             yield Served(_request(session.input, session.execute, samples.inputs), session.backend)

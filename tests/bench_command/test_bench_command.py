@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgekit.bench import bench
+from edgekit.bundle import make_keys, sign
 from edgekit.cli import main
 from edgekit.configs import BenchConfig
 from edgekit.errors import OutputError, UsageError
@@ -60,7 +61,7 @@ def test_an_onnx_on_real_inputs(here, called):
 
 
 def test_the_json_has_what_scripts_rely_on(here, called):
-    more = ["--data", "small.npz", "--fps", "500", "--requests", "300", "--samples", "raw.npz"]
+    more = ["--data", "small.npz", "--fps", "500", "--requests", "300", "--raw", "raw.npz"]
     code, out, _ = called("small.onnx", *more, "--json")
     table = json.loads(out)
     assert code == 0
@@ -91,6 +92,44 @@ def test_the_json_has_what_scripts_rely_on(here, called):
     assert table["environment"].keys() == {"machine", "before", "after", "digests"}
     assert 0 < table["utilisation"] < 1
     assert table["shapes"] == {"image": [1, 3, 8, 8]}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--html", "small.npz"],
+        ["--trace", "other.onnx"],
+        ["--out", "small.onnx.examples.npz"],
+        ["--markdown", "keys/maker.pub", "--trusted-keys", "keys/maker.pub"],
+    ],
+)
+def test_nothing_that_is_read_is_written(here, called, wrong):
+    shutil.copy("small.onnx", "other.onnx")
+    shutil.copy("small.npz", "small.onnx.examples.npz")
+    Path("keys").mkdir()
+    Path("keys/maker.pub").write_text("a key")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    code, _, err = called("small.onnx", "--data", "small.npz", "--beside", "other.onnx@5", *wrong)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "expected OUT to be another file than " in err
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+def test_a_bundle_of_a_stranger_is_not_measured(here, called, small_bundle):
+    pytest.importorskip("cryptography", reason="signatures: pip install 'edgekit[sign]'")
+    shutil.copytree(small_bundle, "signed")
+    for name in ("mine", "theirs"):
+        make_keys(Path(name))
+    sign(Path("signed"), Path("theirs"))
+    asked = ["signed", "--data", "small.npz", "--requests", "5", "--cold-starts", "1"]
+    assert called(*asked, "--trusted-keys", "theirs.pub", "--beside", "signed@10")[0] == 0
+    code, _, err = called(*asked, "--trusted-keys", "mine.pub")
+    assert (code, err.count("\n")) == (7, 1)
+    assert "expected a signature by a trusted key" in err
+    code, _, err = called("small.onnx", "--data", "small.npz", "--beside", str(small_bundle), "--require-signature")
+    assert (code, "expected a bundle, which can be signed" in err) == (2, True)
+    code, _, err = called(*asked, "--require-signature", "--beside", str(small_bundle))
+    assert (code, "signature" in err) == (7, True)
 
 
 def test_other_models_run_beside_it(here, called, small_bundle):
@@ -192,7 +231,7 @@ def test_poisson(here, called):
     asked = ["small.onnx", "--data", "small.npz", "--mode", "poisson", "--fps", "500", "--requests", "300", *QUICK]
     gaps = []
     for seed in ("7", "7", "8"):
-        code, out, _ = called(*asked, "--samples", "raw.npz", "--seed", seed)
+        code, out, _ = called(*asked, "--raw", "raw.npz", "--seed", seed)
         assert (code, "500 a second in the mean, at random" in out) == (0, True)
         with np.load("raw.npz") as raw:
             gaps.append(np.diff(raw["intended_ns"]))
@@ -228,9 +267,9 @@ def test_a_soak_and_a_pause(here, called):
         (["--backend", "trt"], 2, "expected a bundle for backend trt"),
         (["--data", "none.npz"], 1, "expected data at none.npz, found nothing there"),
         (["--out", "small.onnx"], 1, "expected OUT to be another file than small.onnx"),
-        (["--samples", "small.onnx"], 1, "expected OUT to be another file than small.onnx"),
-        (["--samples", "r.json", "--out", "r.json"], 1, "expected OUT to be another file than r.json"),
-        (["--samples", "/proc/none/raw.npz"], 1, "expected to be able to write /proc/none/raw.npz"),
+        (["--raw", "small.onnx"], 1, "expected OUT to be another file than small.onnx"),
+        (["--raw", "r.json", "--out", "r.json"], 1, "expected OUT to be another file than r.json"),
+        (["--raw", "/proc/none/raw.npz"], 1, "expected to be able to write /proc/none/raw.npz"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(here, called, arguments, code, says):
@@ -261,7 +300,7 @@ def test_a_function_of_its_own(here):
     assert report.to_json() == json.loads(Path("r.json").read_text())
     assert report.cold_start_s is None
     with pytest.raises(OutputError):
-        bench(Path("small.onnx"), Path("none.onnx/r.json"), BenchConfig("small.npz", samples=Path("r.json/x")))
+        bench(Path("small.onnx"), Path("none.onnx/r.json"), BenchConfig("small.npz", raw=Path("r.json/x")))
     with pytest.raises(UsageError, match="mode: expected one of closed"):
         BenchConfig(mode="open")
 

@@ -136,6 +136,14 @@ def test_what_loadgen_calls_invalid_is_said(loadgen):
     ]
 
 
+@pytest.mark.parametrize(("bound_ms", "agrees"), [(1.001, True), (3.0, False)])
+def test_the_bound_counts_as_the_quantiles_do(loadgen, bound_ms, agrees):
+    loadgen(samples([1.0] * 700), 0.0, early_stopping_ms=bound_ms)
+    found = judged()
+    assert (found.agrees, not found.doubts()) == (agrees, agrees)
+    assert found.lines()[-1] == ("  both clocks agree" if agrees else "  the clocks do not agree")
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_mode_without_a_scenario_is_refused(mode):
     pytest.importorskip("mlperf_loadgen", reason="the outside judge: pip install mlcommons-loadgen")

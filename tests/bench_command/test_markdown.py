@@ -49,7 +49,7 @@ def test_a_broken_budget(summary):
     """A table of promises, one of quantiles, the machine, and the command."""
     source, report = summary(4, "--budget", "p99_ms<=0.000001", "--requests", "60")
     promises, quantiles = cells(source)[:2], cells(source)[2:]
-    assert promises[0] == ["promise", "found", "95 % interval", "outcome"]
+    assert promises[0] == ["promise", "found", "at least .. at most, 95 % each", "outcome"]
     assert promises[1][0] == "p99_ms<=1e-06"
     assert promises[1][3] == "❌ FAIL"
     assert [row[0] for row in quantiles] == ["60 requests", "p50 in ms", "p90 in ms", "p99 in ms", "p99.9 in ms"]

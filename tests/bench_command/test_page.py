@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgekit.bench.page import bench_page
+from edgekit.budget import INCONCLUSIVE
 from edgekit.cli import main
 from edgekit.latency import Doubt, Interval
 from edgekit.latency.cold_start import Start
@@ -197,8 +198,13 @@ def test_the_bound_other_models_and_a_judge():
 def test_doubts_say_whether_they_are_allowed_and_are_not_told_twice():
     doubts = (Doubt("busy", "it is busy"), Doubt("hot", "it is hot"))
     warnings = ("it is busy (--allow busy)", "it is hot", "something else")
-    found = Page(bench_page(*made([1.0] * 20, doubts=doubts, allowed=("hot",), warnings=warnings))).text()
-    assert "busy it is busy keeps a PASS back hot it is hot allowed something else" in found
+    report, run = made([1.0] * 20, budget="p50_ms<=9", doubts=doubts, allowed=("hot",), warnings=warnings)
+    found = Page(bench_page(report, run)).text()
+    assert "busy it is busy changed nothing here hot it is hot allowed something else" in found
+    doubted = replace(report.findings[0], outcome=INCONCLUSIVE, doubts=("busy",))
+    held = Page(bench_page(replace(report, findings=(doubted,)), run)).text()
+    assert "0 of 1 promises hold, 1 is undecided." in held
+    assert "busy it is busy keeps a PASS back hot it is hot allowed something else" in held.replace("! ", "")
     assert found.count("it is busy") == found.count("it is hot") == 1
 
 

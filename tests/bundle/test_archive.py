@@ -105,6 +105,15 @@ def test_a_file_that_changes_while_it_is_archived_is_noticed(bundle, tmp_path, m
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
+def test_only_an_archive_is_replaced_by_one(bundle, tmp_path):
+    (tmp_path / "key").write_text("the only copy")
+    with pytest.raises(OutputError, match=r"to replace at .*key, found another file"):
+        archive(bundle, tmp_path / "key")
+    assert (tmp_path / "key").read_text() == "the only copy"
+    for _ in range(2):
+        archive(bundle, tmp_path / "again.ekb")
+
+
 def test_an_archive_in_the_bundle_itself_is_refused(bundle):
     for out in (bundle / "a.ekb", bundle / "reports" / "a.ekb"):
         with pytest.raises(OutputError, match="expected an archive outside"):

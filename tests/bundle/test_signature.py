@@ -442,3 +442,13 @@ def test_the_raw_key_is_what_the_file_has(signed, keys):
         pytest.skip("openssl is the oracle")
     assert der.startswith(PKCS8)
     assert der.removeprefix(PKCS8).hex() not in (signed / SIGNATURES).read_text()
+
+
+def test_what_a_killed_sign_left_does_not_stay(signed, keys):
+    left = signed / f".{SIGNATURES}.4711-123456789.part"
+    left.write_bytes(b"half a")
+    with pytest.raises(IntegrityError, match=r"\.part too"):
+        verify(signed)
+    sign(signed, keys / "maker")
+    assert not left.exists()
+    verify(signed)

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,139 @@ def test_who_signed_it(bundles, root, tmp_path):
     assert (root / "current/signatures.json").read_bytes() == (bundles["A"] / "signatures.json").read_bytes()
     with pytest.raises(IntegrityError, match="expected a signed bundle"):
         rollback(root, InstallConfig(**trusted), check=well)
+
+
+@pytest.fixture
+def signed(bundles, tmp_path):
+    """A is signed by one and two, B by two, C by three; the public keys, and the ids, by their names."""
+    pytest.importorskip("cryptography", reason="signatures need the extra sign")
+    from edgekit.bundle import make_keys, sign
+
+    ids = {name: make_keys(tmp_path / name) for name in ("one", "two", "three")}
+    for mark, name in (("A", "one"), ("A", "two"), ("B", "two"), ("C", "three")):
+        sign(bundles[mark], tmp_path / name)
+    return {name: (str(tmp_path / f"{name}.pub"),) for name in ids}, ids
+
+
+@pytest.mark.parametrize("config", [{}, {"require_signature": True}])
+@pytest.mark.parametrize("packed", [False, True])
+def test_without_keys_a_stranger_does_not_follow_what_was_signed(bundles, signed, root, memory, config, packed):
+    """One key in common is enough; with trusted keys these decide alone, and the next is held against its signer."""
+    public, ids = signed
+    if packed:
+        for mark in "ABC":
+            archive(bundles[mark], memory / f"{mark}.ekb")
+    at = {mark: memory / f"{mark}.ekb" if packed else bundles[mark] for mark in "ABC"}
+    first = put(at["A"], root, **config)  # the first is believed
+    assert first.signed.count(", valid, no trusted keys given") == 2
+    before, opened = names(root), []
+    with pytest.raises(IntegrityError) as error:
+        put(at["C"], root, lambda folder, config: opened.append(folder) or HEALTH, **config)
+    wanted = " or ".join(sorted([ids["one"], ids["two"]]))
+    assert str(error.value) == (
+        f"expected a signature by {wanted}, which signed what is current at {root}, found {ids['three']}; "
+        "next: --trusted-keys PUB"
+    )
+    assert (state(root), names(root), opened) == ({"current": "A"}, before, [])
+    assert put(at["A"], root, **config).signed.count(", trusted") == 2, "as what is current says"
+    put(at["B"], root, **config)
+    assert state(root) == {"current": "B", "previous": "A"}
+    put(at["C"], root, trusted_keys=public["three"])
+    with pytest.raises(IntegrityError, match=f"expected a signature by {ids['three']}, "):
+        put(at["B"], root, **config)
+    assert state(root) == {"current": "C", "previous": "B"}
+
+
+def test_without_keys_an_unsigned_one_does_not_follow_a_signed_one(bundles, signed, root):
+    (bundles["B"] / "signatures.json").unlink()
+    put(bundles["B"], root)
+    put(bundles["A"], root)  # who knows nobody believes the first
+    with pytest.raises(IntegrityError, match=r"which signed what is current at .*, found none; next: --trusted-keys"):
+        put(bundles["B"], root)
+    assert state(root) == {"current": "A", "previous": "B"}
+
+
+def test_rollback_comes_back_to_what_others_signed(bundles, signed, root):
+    put(bundles["B"], root)
+    put(bundles["C"], root, trusted_keys=signed[0]["three"])
+    rollback(root, check=well)
+    assert state(root) == {"current": "B", "previous": "C"}
+
+
+@pytest.mark.parametrize("damage", ["no signatures", "other signatures", "no JSON", "manifest", "unreadable"])
+def test_where_nobody_knows_who_signed_what_is_current_keys_are_asked_for(bundles, signed, root, damage):
+    """A rollback goes without, and an install with them."""
+    put(bundles["A"], root)
+    put(bundles["B"], root)
+    signatures = root / "current/signatures.json"
+    if damage == "manifest":
+        with (root / "current/manifest.json").open("ab") as file:
+            file.write(b" ")
+    elif damage == "no JSON":
+        signatures.write_bytes(b"{")
+    else:
+        signatures.unlink()
+        if damage == "other signatures":
+            shutil.copy(bundles["C"] / "signatures.json", signatures)
+        elif damage == "unreadable":
+            signatures.mkdir()
+    before = version(root), names(root)
+    with pytest.raises(IntegrityError) as error:
+        put(bundles["C"], root)
+    assert f"expected to learn who signed what is current at {root}, found it damaged: " in str(error.value)
+    assert str(error.value).endswith(f"; next: --trusted-keys PUB, edgekit bundle rollback {root}, or another ROOT")
+    assert (version(root), names(root)) == before
+    rollback(root, check=well)
+    assert mark_of(root / "current") == "A"
+    with pytest.raises(IntegrityError, match="which signed what is current"):
+        put(bundles["C"], root)
+    put(bundles["C"], root, trusted_keys=signed[0]["three"])
+    assert mark_of(root / "current") == "C"
+
+
+def test_where_the_system_does_not_let_read_who_signed_it_keys_are_asked_for(bundles, root, monkeypatch):
+    put(bundles["A"], root)
+
+    def refuses(folder, trust):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("edgekit.install.read_signed", refuses)
+    with pytest.raises(IntegrityError, match="found it damaged: Permission denied; next: --trusted-keys PUB"):
+        put(bundles["B"], root)
+    assert state(root) == {"current": "A"}
+
+
+def test_keys_decide_alone_also_where_what_is_current_is_damaged(bundles, signed, root):
+    put(bundles["B"], root)
+    (root / "current/signatures.json").write_bytes(b"{")
+    put(bundles["C"], root, trusted_keys=signed[0]["three"])
+    assert mark_of(root / "current") == "C"
+
+
+def test_a_signed_current_that_is_gone_asks_for_nothing(bundles, signed, root):
+    shutil.rmtree(root / "versions" / put(bundles["A"], root).version)
+    put(bundles["C"], root)
+    assert state(root) == {"current": "C"}
+
+
+def test_a_signature_that_nobody_checked_is_none_of_a_known_key(bundles, signed, root, monkeypatch):
+    """Without the package cryptography whoever knows a public key could write it into their signatures."""
+    put(bundles["B"], root)
+    shutil.copy(bundles["B"] / "signatures.json", bundles["C"])
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
+    with pytest.raises(TargetError, match="expected the package cryptography for signatures"):
+        put(bundles["C"], root)
+    assert (state(root), len(names(root))) == ({"current": "B"}, 1)
+
+
+def test_a_key_of_the_same_short_name_is_another_key(bundles, signed, root, monkeypatch):
+    put(bundles["B"], root)
+    monkeypatch.setattr("edgekit.bundle.signature.key_id", lambda public: "0" * 16)
+    monkeypatch.setattr("edgekit.install.key_id", lambda public: "0" * 16)
+    monkeypatch.setattr("edgekit.install.Root.versions_of", lambda place, digest: tuple(names(root)))
+    with pytest.raises(IntegrityError, match="expected a signature by a trusted key"):
+        put(bundles["C"], root)
+    assert state(root) == {"current": "B"}
 
 
 def test_what_killed_installers_left_goes_and_what_others_put_there_stays(bundles, root):

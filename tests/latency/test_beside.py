@@ -37,7 +37,9 @@ def test_a_file_that_has_an_at_in_its_name_is_that_file(tmp_path):
     assert parse_company(f"{tmp_path}/model@10") == Company(tmp_path / "model@10", None)
 
 
-@pytest.mark.parametrize("text", ["bundle@", "bundle@fast", "bundle@0", "bundle@-3", "bundle@nan", "bundle@inf"])
+@pytest.mark.parametrize(
+    "text", ["", "@5", "bundle@", "bundle@fast", "bundle@0", "bundle@-3", "bundle@nan", "bundle@inf"]
+)
 def test_what_is_no_rate_is_refused(text):
     with pytest.raises(UsageError, match=r"expected a model, or a model@rate, .*; next: --beside SOURCE\[@FPS\]"):
         parse_company(text)

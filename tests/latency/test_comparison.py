@@ -138,6 +138,28 @@ def test_accuracy_on_other_data_cannot_be_told(compared, other):
     assert str(found.accuracy[2]) == "top1: 0.9 -> 0.5: cannot tell: other data"
 
 
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({"mode": "fixed-rate"}, "another mode"),
+        ({"fps": 30.0}, "another rate"),
+        ({"shapes": {"image": [8, 64]}}, "other shapes"),
+        ({"beside": ["other.onnx@10"]}, "other models beside it"),
+    ],
+)
+def test_another_question_has_no_faster_answer(compared, other, why):
+    slow = table()
+    slow["latency"] |= {"beside": []}
+    fast = json.loads(json.dumps(slow))
+    fast["latency"]["latencies_ms"] = [value / 9 for value in slow["latency"]["latencies_ms"]]
+    assert {item.outcome for item in compared(slow, fast).latency} == {"faster"}
+    fast["latency"] |= other
+    found = compared(slow, fast)
+    assert {item.outcome for item in found.latency} == {"cannot tell"}
+    assert (found.verdict, found.exit_code, found.apart) == ("cannot tell", 5, (why,))
+    assert f"latency: cannot tell: {why}" in found.lines()
+
+
 def test_what_differs_is_said_first(compared):
     after = table()
     after |= {"source": "other.onnx", "backend": "rtx, NVIDIA A10", "data_sha256": "b" * 64}
@@ -150,6 +172,7 @@ def test_what_differs_is_said_first(compared):
         "device: cpu and NVIDIA A10",
         "CPU: Xeon and Cortex-A78AE",
         "mode: closed and fixed-rate",
+        "frames a second: none and 30.0",
         'shapes: {"image": [1, 64]} and {"image": [8, 64]}',
         "data's SHA-256: aaaaaaaaaaaa and bbbbbbbbbbbb",
     )

@@ -88,7 +88,8 @@ def test_a_doubt_keeps_a_pass_back_and_nothing_else():
     [
         ("p50_ms<=15", "busy", PASS),  # 1.5 ms at the most: ten times that are within
         ("p50_ms<=14.9", "busy", INCONCLUSIVE),
-        ("jitter_ms<=15", "governor", PASS),
+        ("p99_ms<=15", "busy", INCONCLUSIVE),  # a tail has no such bound
+        ("jitter_ms<=15", "governor", INCONCLUSIVE),
         ("cold_start_s<=15", "throttled", PASS),
         ("p50_ms<=15", "made-up-inputs", INCONCLUSIVE),  # other inputs may take any time
         ("p50_ms<=15", "drift", INCONCLUSIVE),

@@ -129,7 +129,7 @@ def test_promises():
         )
     )
     assert rows == [
-        ["promise", "found", "95 % interval", "outcome"],
+        ["promise", "found", "at least .. at most, 95 % each", "outcome"],
         ["p99_ms<=20", "12.35", "11 .. inf", "⚠️ INCONCLUSIVE, in doubt: busy, hot"],
         ["sqnr_db>=30", "20", "", "❌ FAIL"],
         ["worst_slice_drop<=0.01", "0.5 in label a|b", "", "⚠️ INCONCLUSIVE, about 12 samples missing"],
@@ -153,8 +153,8 @@ def test_quantiles():
 
 
 def test_the_command_that_asks_for_the_same():
-    config = BenchConfig("my data.npz", fps=30.0, allow=("busy", "hot"), judge="loadgen", samples="raw.npz")
-    words = shlex.split(command_line("bench", "a b.onnx", config, ["samples"]))
+    config = BenchConfig("my data.npz", fps=30.0, allow=("busy", "hot"), judge="loadgen", raw="raw.npz")
+    words = shlex.split(command_line("bench", "a b.onnx", config, ["raw"]))
     assert words[:4] == ["edgekit", "bench", "a b.onnx", "--data"]
     assert words[4:] == ["my data.npz", "--fps", "30.0", "--allow", "busy", "--allow", "hot", "--judge", "loadgen"]
     switches = QuantizeConfig(per_channel=False, residual=True)

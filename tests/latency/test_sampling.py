@@ -87,10 +87,111 @@ def test_a_fixed_rate_ends_with_the_time(clock):
 
 
 def test_an_overloaded_rate_ends_with_the_time(clock):
-    """15 ms for frames that come every 10 ms: each waits 5 ms longer than the one before."""
+    """15 ms for frames that come every 10 ms: each waits 5 ms longer than the one before, the last ones until the end.
+
+    Of the 300 that were due 200 were served; whoever came at 2.00 s has waited for 1 s.
+    """
     samples = sample(clock.serving(itertools.repeat(15.0)), Plan({0.99: 299}, fps=100, duration_s=3), clock.timer)
     assert measured_s(samples) == pytest.approx(3, abs=0.016)
-    np.testing.assert_allclose(samples.latencies_ms, 15 + 5 * np.arange(200))
+    assert (len(samples.done_ns), samples.answered) == (300, 200)
+    np.testing.assert_allclose(samples.latencies_ms[:200], 15 + 5 * np.arange(200))
+    np.testing.assert_allclose(samples.latencies_ms[200:], 1000 - 10 * np.arange(100))
+    assert samples.throughput() == pytest.approx(1000 / 15)
+
+
+@pytest.mark.parametrize(
+    ("requests", "n", "answered"), [(None, 150, 103), (10**6, 150, 103), (150, 150, 103), (110, 110, 103), (90, 90, 90)]
+)
+def test_who_waits_when_the_time_is_over_counts(clock, requests, n, answered):
+    """25 a second for 6 s, of which a server of 58.8 ms answers 17; as many of the others as were asked for."""
+    plan = Plan({0.99: 299}, requests, fps=25, duration_s=6)
+    samples = sample(clock.serving(itertools.repeat(58.8)), plan, clock.timer)
+    assert (len(samples.done_ns), samples.answered) == (n, answered)
+    due_ms = np.arange(n) * 40.0
+    done_ms = np.minimum(np.arange(1, n + 1), answered) * 58.8
+    np.testing.assert_allclose(samples.latencies_ms, done_ms - due_ms)
+
+
+def test_who_waits_behind_one_that_outlasts_the_time_counts(clock):
+    """The first takes 9 s of 6: nobody else of 150 was served."""
+    times = itertools.chain([1.0] * 101, itertools.repeat(9000.0))
+    samples = sample(clock.serving(times), Plan({}, fps=25, duration_s=6), clock.timer)
+    assert (len(samples.done_ns), samples.answered) == (150, 1)
+    np.testing.assert_allclose(samples.latencies_ms, 9000 - np.arange(150) * 40.0)
+
+
+@pytest.mark.parametrize("requests", [None, 10**6, 250])
+@pytest.mark.parametrize("seed", range(5))
+def test_who_came_at_random_and_waits_counts_too(new_clock, requests, seed):
+    """Twice as many as can be served come at random; one queue, and its latencies by Lindley's recursion."""
+    clock = new_clock()
+    plan = Plan({0.99: 10**6}, requests, fps=100, duration_s=5, is_poisson=True, seed=seed)
+    samples = sample(clock.serving(itertools.repeat(20.0)), plan, clock.timer)
+    due, start = samples.intended_ns, 1_000 + sum([20_000_000] * 101)
+    assert (np.diff(due) > 0).all()
+    assert (due < start + 5 * 10**9).all()
+    # 500 in the mean, give or take 4 of its roots.
+    assert len(due) == requests if requests == 250 else abs(len(due) - 500) < 90
+    assert samples.answered == pytest.approx(min(250, len(due)), abs=8)
+    done = start
+    for index in range(samples.answered):
+        done = max(done, due[index]) + 20_000_000
+        assert samples.done_ns[index] == done
+    assert set(samples.done_ns[samples.answered :]) <= {done}
+    if requests != 250:
+        assert start + 5 * 10**9 - due[-1] < 10**8, "who came last is there"
+
+
+@pytest.mark.parametrize(("fps", "first_ms"), [(100, 9000.0), (20, 40.0)])
+def test_nobody_is_drawn_who_did_not_come(new_clock, fps, first_ms):
+    """Where the last of a round comes after the end no other was due before it: the process itself is the oracle.
+
+    The first takes longer than all the time, or less than a gap is left when the last was served.
+    """
+    judged = 0
+    for seed in range(60):
+        gaps_ns = np.random.default_rng(seed).exponential(1e9 / fps, 5 * fps)
+        due_s = np.cumsum(np.rint(gaps_ns)) / 1e9
+        in_time = due_s[due_s < 5]
+        idle = first_ms < 5000 and in_time[-1] + 0.04 + 1 / fps < 5
+        if len(in_time) == len(due_s) or idle:
+            continue
+        clock = new_clock()
+        times = itertools.chain([1.0] * 101, [first_ms], itertools.repeat(40.0))
+        plan = Plan({0.99: 10**6}, fps=fps, duration_s=5, is_poisson=True, seed=seed)
+        samples = sample(clock.serving(times), plan, clock.timer)
+        assert len(samples.done_ns) == len(in_time), seed
+        judged += 1
+    assert judged > 10
+
+
+@pytest.mark.parametrize("is_poisson", [False, True])
+@pytest.mark.parametrize("service_ms", [2.0, 9.0])
+def test_a_server_that_keeps_up_leaves_nobody_waiting(clock, is_poisson, service_ms):
+    fps = 100 if not is_poisson else 20
+    plan = Plan({0.99: 10**6}, fps=fps, duration_s=5, is_poisson=is_poisson)
+    samples = sample(clock.serving(itertools.repeat(service_ms)), plan, clock.timer)
+    assert samples.answered == len(samples.done_ns)
+    assert samples.latencies_ms.min() == pytest.approx(service_ms)
+    if not is_poisson:
+        assert len(samples.done_ns) == 500
+
+
+def test_a_closed_loop_leaves_nobody_waiting(clock):
+    samples = sample(clock.serving(itertools.repeat(700.0)), Plan({0.99: 299}, duration_s=5), clock.timer)
+    assert (len(samples.done_ns), samples.answered) == (7, 7)
+
+
+def test_enough_is_enough_though_others_wait(clock):
+    """100 requests are enough without a budget, and the time is not over."""
+    samples = sample(clock.serving(itertools.repeat(15.0)), Plan({}, fps=100, duration_s=3), clock.timer)
+    assert (len(samples.done_ns), samples.answered) == (100, 100)
+
+
+def test_no_more_are_kept_than_can_be(clock):
+    """Two million were due: the first hundred thousand, who waited longest, stand for them."""
+    samples = sample(clock.serving(itertools.repeat(50.0)), Plan({0.99: 299}, fps=1e6, duration_s=2), clock.timer)
+    assert (len(samples.done_ns), samples.answered) == (100_000, 40)
 
 
 @settings(max_examples=60, deadline=None)
@@ -149,8 +250,8 @@ def test_a_round_begins_with_those_who_wait(new_clock):
     clock = new_clock()
     samples = sample(clock.serving(itertools.repeat(10.5)), Plan({0.5: 5}, fps=100, duration_s=20), clock.timer)
     latencies = samples.latencies_ms
-    assert len(latencies) > 100, "the samples depend on each other, and another round is asked for"
-    np.testing.assert_allclose(np.diff(latencies), 0.5, atol=1e-6)
+    assert len(latencies) == 2000, "the samples depend on each other, and another round is asked for"
+    np.testing.assert_allclose(np.diff(latencies[: samples.answered]), 0.5, atol=1e-6)
     assert samples.utilisation(100) == pytest.approx(1.05, abs=0.06)
 
 

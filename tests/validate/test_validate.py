@@ -15,7 +15,7 @@ import pytest
 from edgekit.budget import parse_budget
 from edgekit.configs import DeployConfig, ValidateConfig
 from edgekit.deploy import deploy
-from edgekit.errors import DataError, IntegrityError, ModelError, RecipeError, UsageError
+from edgekit.errors import DataError, IntegrityError, ModelError, OutputError, RecipeError, UsageError
 from edgekit.latency import conditions
 from edgekit.latency.reported import read_report
 from edgekit.validate import latency, validate
@@ -115,6 +115,17 @@ def test_a_doubt_keeps_a_pass_back_until_it_is_allowed(digits, tmp_path, monkeyp
     digest = hashlib.sha256((digits / "near.onnx").read_bytes()).hexdigest()
     assert table["environment"]["digests"] == {"model": digest}
     assert read_report(tmp_path / "report.json").conditions["model's SHA-256"] == digest
+
+
+@pytest.mark.parametrize("taken", ["good.onnx", "data.npz", "labels.npy"])
+def test_nothing_that_is_read_is_written(digits, tmp_path, taken):
+    for name in ("good.onnx", "near.onnx", "data.npz", "labels.npy"):
+        (tmp_path / name).write_bytes((digits / name).read_bytes())
+    before = (tmp_path / taken).read_bytes()
+    with pytest.raises(OutputError, match="expected OUT to be another file than"):
+        judged(tmp_path, tmp_path, "near.onnx", "sqnr_db>=10", html=tmp_path / taken)
+    assert (tmp_path / taken).read_bytes() == before
+    assert not (tmp_path / "report.json").exists()
 
 
 def test_only_a_known_doubt_is_allowed(digits, tmp_path):

@@ -40,10 +40,11 @@ class Golden:
     @classmethod
     def load(cls, path: str | Path, sqnr_db: float = 20.0) -> Golden:
         """Read what `save` wrote. Raises DataError for another file."""
-        from edgekit.data.arrays import read_npz
+        from edgekit.data.arrays import check_unpacked, read_npz
 
         try:
             with Path(path).open("rb") as file:
+                check_unpacked(file)
                 arrays = read_npz(file)
         except Exception as error:  # whatever a damaged archive makes NumPy raise
             raise DataError(f"expected arrays at {path}, found: {first_line(error)}", _NEXT) from error
