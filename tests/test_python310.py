@@ -17,6 +17,7 @@ ROOMS = [
     "device",
     "quantize",
     "bundle",
+    "install",
     "rewrite",
     "test_recipe.py",
     "test_specs.py",

@@ -5,13 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
+
+import pytest
 
 from edgekit.bundle import Contents, Manifest, ModelEntry, pack
 from edgekit.configs import InstallConfig
 from edgekit.errors import SessionError
 from edgekit.install import Health
 
+# Tests that let a call of the system fail, by its name in `os`.
+patched = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="pathlib of Python 3.10 calls the system by names of its own, not by those of os"
+)
 HEALTH = Health("fake", "no device", "", "a test", "nothing")
 
 

@@ -15,7 +15,7 @@ from edgekit.bundle import archive
 from edgekit.configs import InstallConfig
 from edgekit.errors import EdgekitError, IntegrityError, OutputError, SessionError, TargetError
 from edgekit.install import install, rollback
-from tests.install.bundles import HEALTH, ill, mark_of, names, state, tiny, version, well
+from tests.install.bundles import HEALTH, ill, mark_of, names, patched, state, tiny, version, well
 
 
 def put(bundle: Path, root: Path, check=well, **config):
@@ -412,6 +412,7 @@ def crashes(monkeypatch, work, place: int) -> bool:
     return len(seen) > place
 
 
+@patched
 @pytest.mark.parametrize("work", ["install", "unpack", "rollback", "again"])
 def test_a_crash_at_any_call_of_the_system_leaves_a_whole_current(bundles, memory, monkeypatch, work):
     """At each in turn; and to do it once more succeeds."""
@@ -443,6 +444,7 @@ def test_a_crash_at_any_call_of_the_system_leaves_a_whole_current(bundles, memor
     assert place >= {"install": 30, "unpack": 30, "again": 10, "rollback": 8}[work], "that many there are at least"
 
 
+@patched
 def test_all_is_on_the_disk_before_a_name_tells_of_it(bundles, root, monkeypatch):
     """Every file and folder of a version is synced before it is named, its name before the link, and the link, too."""
     put(bundles["A"], root)
@@ -497,6 +499,7 @@ def test_progress_ends_at_all_of_it(tmp_path, root):
     assert len(told) >= 6
 
 
+@patched
 def test_a_link_that_cannot_be_set_puts_the_other_one_back(bundles, root, monkeypatch):
     put(bundles["A"], root)
     put(bundles["B"], root)

@@ -16,7 +16,7 @@ from edgekit.configs import InstallConfig
 from edgekit.errors import EdgekitError, OutputError
 from edgekit.install import install, rollback
 from edgekit.install.root import CURRENT, Root
-from tests.install.bundles import HEALTH, names, state, tiny, well
+from tests.install.bundles import HEALTH, names, patched, state, tiny, well
 
 
 def put(bundle: Path, root: Path, check=well, **config):
@@ -98,6 +98,7 @@ def test_a_root_that_cannot_be_one(bundles, tmp_path, monkeypatch):
     assert not (bundles["A"] / "device").exists()
 
 
+@patched
 @pytest.mark.parametrize("call", ["open", "mkdir", "rename", "replace", "symlink", "fsync"])
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")])
 def test_a_root_that_refuses_is_one_line_and_nothing_of_it_stays(bundles, root, monkeypatch, call, error):
