@@ -144,11 +144,13 @@ def table(
     *,
     wide: Collection[str] = (),
     header: int = 0,
+    stacks: bool = False,
 ) -> Html:
     """A table with a caption and named columns, which the page's script lets a person sort.
 
     Columns of numbers stand to the right. `wide` names those with long texts: they take the room, and break anywhere.
-    `header` is the index of the column that names a row.
+    `header` is the index of the column that names a row. Where it `stacks`, on a narrow screen the cells of a row stand
+    below each other, each under the name of its column, so that none is out of sight.
     """
     made = [row if isinstance(row, Row) else Row(row) for row in rows]
     classes = [_column(name in wide, [row.cells[index] for row in made]) for index, name in enumerate(heads)]
@@ -157,9 +159,10 @@ def table(
         "table",
         element("caption", caption),
         element("thead", element("tr", *head)),
-        element("tbody", *(joined(Html("\n"), _row(row, classes, header)) for row in made)),
+        element("tbody", *(joined(Html("\n"), _row(row, classes, header, heads if stacks else None)) for row in made)),
     )
-    return element("div", inner, cls="scroll", tabindex="0", role="region", aria_label=caption)
+    cls = "scroll stacks" if stacks else "scroll"
+    return element("div", inner, cls=cls, tabindex="0", role="region", aria_label=caption)
 
 
 def _column(is_wide: bool, items: Sequence[Cell | Value]) -> str:
@@ -167,7 +170,7 @@ def _column(is_wide: bool, items: Sequence[Cell | Value]) -> str:
     return "n" if items and all(map(_is_number, items)) else "w" if is_wide else ""
 
 
-def _row(row: Row, classes: Sequence[str], header: int) -> Html:
+def _row(row: Row, classes: Sequence[str], header: int, labels: Sequence[str] | None) -> Html:
     cells = []
     for index, (item, cls) in enumerate(zip(row.cells, classes, strict=True)):
         cell = item if isinstance(item, Cell) else Cell(item)
@@ -180,6 +183,7 @@ def _row(row: Row, classes: Sequence[str], header: int) -> Html:
                 title=cell.title or None,
                 # A number as it is written needs no second form to be sorted by.
                 data_v=None if cell.sort is None else f"{cell.sort:.12g}",
+                data_label=None if labels is None or index == header else labels[index],
             )
         )
     return element("tr", *cells, cls=_tone(row.tone))

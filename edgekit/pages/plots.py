@@ -15,6 +15,7 @@ from edgekit.pages.markup import Html, element, escape, joined
 
 HEIGHT = 220  # px, of the room between the axes
 ACROSS = 1000  # units of the nested picture that lines are drawn in
+_TICKS_PX = 19  # of the texts below the plot, below those beside it
 _LEAST_HEIGHT = 2.0  # px, so that a column whose values are all equal is seen
 _LABEL_PX = 15  # from one text of a line to the next
 _ABOVE_PX, _HIGHEST_PX = 4, -5  # of a text above its line, and of the highest below the upper edge
@@ -124,7 +125,7 @@ def _grid(drawn: Plot) -> list[Html]:
     for value, text in drawn.x.ticks:
         x = _percent(drawn.x.place(value))
         parts.append(Html(f'<line class="grid" x1="{x}" x2="{x}" y1="0" y2="{drawn.height}"/>'))
-        parts.append(element("text", text, x=x, y=str(drawn.height + 17), cls="m"))
+        parts.append(element("text", text, x=x, y=str(drawn.height + _TICKS_PX), cls="m"))
     return parts
 
 

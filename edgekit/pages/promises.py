@@ -48,7 +48,7 @@ def promises(findings: Sequence[Finding]) -> Html:
     for item in findings[:_MOST]:
         cells = _cells(item)
         rows.append(Row([cells[column] for column in kept]))
-    return table(caption, [_HEADS[column] for column in kept], rows, wide=wide)
+    return table(caption, [_HEADS[column] for column in kept], rows, wide=wide, stacks=True)
 
 
 def _cells(item: Finding) -> list[Cell | Value]:

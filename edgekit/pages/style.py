@@ -95,6 +95,11 @@ PLOT_STYLE = """
 .banner.t-bad strong::before{content:"✗\\a0"}
 @media (max-width:40rem){.plot{padding-left:3.4rem;padding-right:1.1rem}.axis-y{padding-left:.2rem}
 .banner strong{font-size:1.6rem}}
+@media screen and (max-width:40rem){.stacks thead{display:none}
+.stacks table,.stacks caption,.stacks tbody,.stacks tr,.stacks th,.stacks td{display:block;width:auto}
+.stacks tr{border-bottom:1px solid var(--line);padding:.3rem 0}.stacks th,.stacks td{border:0}
+.stacks tbody th{font-weight:600;overflow-wrap:anywhere}.stacks .n{text-align:left!important;white-space:normal}
+.stacks td:not([class*=t-])::before{content:attr(data-label);display:inline-block;min-width:8.5rem;color:var(--soft)}}
 @media print{figure{break-inside:avoid}h2{break-after:avoid}}
 """
 

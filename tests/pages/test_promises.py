@@ -7,6 +7,7 @@ import math
 import pytest
 
 from edgekit.budget import FAIL, INCONCLUSIVE, PASS, Finding, Limit
+from edgekit.pages import page, section, write_page
 from edgekit.pages.promises import exact, promises, sortable, verdict_banner, warned
 from tests.html_checks import Page
 
@@ -86,3 +87,19 @@ def test_of_very_many_a_part():
     assert len(many) < 60_000
     assert "4976 more stand in the report alone" in many
     assert promises([]).text == warned([]).text == ""
+
+
+def test_on_a_phone_no_cell_is_out_of_sight(chromium, tmp_path):
+    out = tmp_path / "page.html"
+    broken = Finding(P99, INCONCLUSIVE, 19.0, 0.0, math.inf, 1234, where="label of a long name, which breaks")
+    table = promises([broken, Finding(SQNR, PASS, 31.0, 31.0, 31.0)])
+    write_page(out, page("a page", [section("Promises", table)]))
+    with chromium.new_context(viewport={"width": 390, "height": 844}) as context:
+        tab = context.new_page()
+        tab.goto(out.as_uri())
+        boxes = [cell.bounding_box() for cell in tab.locator(".stacks tbody td, .stacks tbody th").all()]
+        assert len(boxes) == 2 * 6
+        assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+        lines = tab.locator(".stacks tbody tr").first.locator("td").all()
+        named = [line.evaluate("one => getComputedStyle(one, '::before').content") for line in lines]
+        assert '"found"' in named, named
