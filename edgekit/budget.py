@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from edgekit.errors import RecipeError, nearest
 
@@ -119,14 +118,9 @@ def parse_budget(text: str) -> tuple[Limit, ...]:
     return tuple(limits)
 
 
-def promised(report: Any) -> tuple[Limit, ...]:
-    """The limits that a report of `validate` judged, as JSON has it. Raises RecipeError where they are none."""
-    try:
-        limits = [item["limit"] for item in report["findings"]]
-        texts = [f"{limit['key']}{limit['relation']}{float(limit['value'])!r}" for limit in limits]
-    except (TypeError, KeyError, ValueError) as error:
-        raise RecipeError("expected a report with the promises that were judged, found another", "--budget") from error
-    return parse_budget(",".join(texts)) if texts else ()
+def budget_text(limits: Iterable[Limit]) -> str:
+    """What `parse_budget` reads these limits from, each number with all its digits."""
+    return ",".join(f"{limit.key}{limit.relation}{limit.value!r}" for limit in limits)
 
 
 def judge_exactly(limit: Limit, value: float) -> Finding:

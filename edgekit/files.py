@@ -17,6 +17,10 @@ from edgekit.errors import OutputError
 
 # What only a write can meet: the disk is full, the user's share of it is, the file may not grow.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Flags of Linux's renameat2 (fs.h), the current folder (fcntl.h), and what a file system says that has no such rename:
+# overlayfs says EXDEV of a folder that is in a layer below.
+_NO_REPLACE, _EXCHANGE, _AT_CWD = 1, 2, -100
+_NO_SUCH_RENAME = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EXDEV)
 
 
 @contextlib.contextmanager
@@ -32,7 +36,7 @@ def written_aside(out: Path) -> Iterator[Path]:
         if out.exists() and not out.is_file():
             # A rename would put our file in the place of a folder, a device or a pipe.
             raise OutputError(f"expected the name of a file to write, found {out}, which is none", "another OUT")
-    partial = _beside(out)
+    partial = beside(out)
     try:
         with _blame_on(out):
             partial.touch(exist_ok=False)
@@ -50,6 +54,8 @@ def written_aside(out: Path) -> Iterator[Path]:
 def folder_written_aside(out: Path, marker: str) -> Iterator[Path]:
     """Yield a temporary folder beside `out`; on success it replaces `out`, on any failure it is removed.
 
+    `out` is whole at every moment, also where the process is killed: the two change places at once. Where the system or
+    the file system has no such rename, a kill between two of them leaves the earlier one as a `.old.part` beside `out`.
     An `out` that has something in it, but no file `marker`, is not ours to replace.
     """
     import shutil  # the runtime, which reads only, need not load it
@@ -61,7 +67,7 @@ def folder_written_aside(out: Path, marker: str) -> Iterator[Path]:
             raise OutputError(f"expected a folder to write to, found the file {out}")
         if out.exists() and any(out.iterdir()) and not (out / marker).is_file():
             raise OutputError(f"expected {out} to be empty or to hold {marker}, found other files", "another OUT")
-    partial = _beside(out)
+    partial = beside(out)
     previous = partial.with_suffix(".old.part")
     try:
         with _blame_on(out):
@@ -69,14 +75,23 @@ def folder_written_aside(out: Path, marker: str) -> Iterator[Path]:
         with _room_for(out):
             yield partial
         with _blame_on(out):
-            if out.exists():
+            if not out.exists():
+                partial.rename(out)
+            elif not _renamed(partial, out, _EXCHANGE):
                 out.rename(previous)
-            partial.rename(out)
+                partial.rename(out)
     finally:
         if previous.exists() and not out.exists():
             previous.rename(out)
         shutil.rmtree(previous, ignore_errors=True)
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def put_in_place(partial: Path, out: Path) -> None:
+    """Give a file its last name; FileExistsError where there is anything of that name, also a link to nothing."""
+    if not _renamed(partial, out, _NO_REPLACE):
+        os.link(partial, out)
+        partial.unlink()
 
 
 def check_apart(source: Path, out: Path) -> None:
@@ -104,8 +119,30 @@ def all_written_aside(
         yield [files.enter_context(written_aside(out)) for out in outs]
 
 
-def _beside(out: Path) -> Path:
-    """A name that no other process or thread uses; made by hand, since `tempfile` costs the runtime 10 ms to import."""
+def _renamed(source: Path, target: Path, flags: int) -> bool:
+    """Rename by Linux's renameat2; False, and nothing was done, where the system or the file system does not have it.
+
+    Raises OSError as `os.rename` does.
+    """
+    import ctypes  # the runtime, which reads only, need not load it
+
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # another C library, or another system
+        return False
+    if call(_AT_CWD, os.fsencode(source), _AT_CWD, os.fsencode(target), flags) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_SUCH_RENAME:
+        return False
+    raise OSError(code, os.strerror(code), str(source), None, str(target))
+
+
+def beside(out: Path) -> Path:
+    """A name for `out` until it is whole, that no other process or thread uses.
+
+    Made by hand, since `tempfile` costs the runtime 10 ms to import.
+    """
     return out.with_name(f".{out.name}.{os.getpid()}-{time.monotonic_ns()}.part")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -11,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit.budget import parse_budget
 from edgekit.build import build
 from edgekit.bundle import verify
 from edgekit.configs import BuildConfig, DeployConfig, ExportConfig, QuantizeConfig, RunConfig, ValidateConfig
 from edgekit.deploy import deploy
 from edgekit.errors import RecipeError
 from edgekit.export import export
+from edgekit.files import sha256_of
 from edgekit.inspect import inspect
 from edgekit.quantize import quantize
 from edgekit.run import run
@@ -73,6 +76,15 @@ def test_the_demo_bundle_holds_what_ships(lite0):
     }
     assert manifest.engines[0].compute_capabilities == ("8.6", "8.9")
     assert manifest.engines[0].version == RTX.__version__
+    assert (manifest.engines[0].os, manifest.engines[0].minimum_cuda) == ("linux", "13.0")  # tensorrt_rtx_cu13
+    assert (manifest.model.architecture, manifest.model.family) == ("efficientnet_lite0", "cnn")
+    assert manifest.model.source_sha256 == sha256_of(lite0 / "stages" / "model.onnx")
+    quantization = manifest.quantization
+    assert (quantization.method, quantization.calibration_samples) == ("casts, by what data showed", 3)
+    assert quantization.scales_sha256 == "", "no scale is in a file of FP16"
+    assert parse_budget(manifest.budget) == parse_budget("sqnr_db>=30")
+    assert manifest.reports == ("reports/accuracy.json", "reports/build.json")
+    assert manifest.tools.keys() >= {"python", "numpy", "onnx", "onnxruntime", "torch"}
     assert manifest.verdict == "PASS (ort, cpu, fp16 emulated); engine rtx sm86,sm89: built, not run (no GPU here)"
     # FP16: half the bytes of FP32, and a little more for the casts.
     sizes = {path.name: path.stat().st_size for path in (lite0 / "stages").iterdir()}
@@ -163,6 +175,24 @@ def test_int8_judged_on_its_own_calibration_data_says_so(small_onnx, small_data,
     assert deploy(str(small_onnx), tmp_path / "c", again).judged_on.endswith("(INT8 was calibrated on them too)")
     apart = DeployConfig(target="cpu", data=data, precision="int8", calibrate_on=str(other))
     assert deploy(str(small_onnx), tmp_path / "b", apart).judged_on == "8 samples of small.npz"
+
+
+def test_the_manifest_says_how_the_numbers_came_to_be(small_onnx, small_data, tmp_path):
+    budget = "sqnr_db>=10.25,cosine>=0.9"
+    deploy(str(small_onnx), tmp_path, DeployConfig("cpu", str(small_data), precision="int8", budget=budget, fps=25.0))
+    manifest = verify(tmp_path / "bundle").manifest
+    told = json.loads((tmp_path / "stages" / "model.int8.onnx.json").read_text())
+    with (tmp_path / "stages" / "model.onnx").open("rb") as file:
+        assert manifest.model.source_sha256 == hashlib.file_digest(file, "sha256").hexdigest()
+    quantization = manifest.quantization
+    assert quantization.method == told["method"]
+    assert quantization.method.startswith("activations by max, weights by max")
+    assert quantization.calibration_samples == 8
+    assert quantization.calibration_sha256 == told["calibration_sha256"]
+    assert len(quantization.scales_sha256) == 64
+    assert (manifest.budget, manifest.fps) == ("sqnr_db>=10.25,cosine>=0.9", 25.0)
+    assert "torch" not in manifest.tools, "the source was an ONNX file"
+    assert manifest.tools["numpy"] == np.__version__
 
 
 def test_external_weights_are_brought_into_the_bundle(small_onnx, small_data, tmp_path, monkeypatch):

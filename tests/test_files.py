@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import functools
 import hashlib
+import itertools
 import os
 from pathlib import Path
 
 import pytest
 
 from edgekit.errors import OutputError
-from edgekit.files import all_written_aside, check_apart, folder_written_aside, json_bytes, sha256_of, written_aside
+from edgekit.files import (
+    all_written_aside,
+    check_apart,
+    folder_written_aside,
+    json_bytes,
+    put_in_place,
+    sha256_of,
+    written_aside,
+)
+from tests.install.bundles import patched
+from tests.install.test_install import crashes
 
 bundle_folder = functools.partial(folder_written_aside, marker="inside")
 
@@ -76,8 +89,118 @@ def test_digests_and_json(tmp_path):
     assert json_bytes({"b": 1, "a": "é"}) == json_bytes({"a": "é", "b": 1}) == '{\n "a": "é",\n "b": 1\n}\n'.encode()
 
 
+@pytest.fixture
+def one_rename_after_the_other(monkeypatch):
+    """A system whose folders cannot change places at once."""
+    monkeypatch.setattr("edgekit.files._renamed", lambda *_: False)
+
+
+@patched
+@pytest.mark.parametrize("earlier", ["inside", "none", "empty"])
+def test_killed_at_any_call_of_the_system_out_is_whole(tmp_path, monkeypatch, earlier):
+    """At each in turn; what lies aside then counts for nothing, and to do it once more succeeds."""
+    seen = places(tmp_path, monkeypatch, earlier)
+    new = ["inside", "new"]
+    # Where nothing was there the rename is the last call, and behind it no call is left to be killed at.
+    wanted = {"inside": [["inside"], new], "none": [None], "empty": [[], new]}[earlier]
+    assert sorted({str(item) for item in seen}) == sorted(map(str, wanted))
+
+
+@patched
+def test_killed_between_two_renames_the_earlier_one_lies_aside(tmp_path, monkeypatch, one_rename_after_the_other):
+    """Which shows that the test above sees it, too."""
+    assert None in places(tmp_path, monkeypatch, "inside")
+    aside = [path for path in tmp_path.rglob("*.old.part") if (path / "inside").exists()]
+    assert aside
+
+
+def places(folder: Path, monkeypatch, earlier: str) -> list[list[str] | None]:
+    """What `out` holds, None where it is gone, after each call of the system behind which the process was killed."""
+    found: list[list[str] | None] = []
+    for place in itertools.count():
+        out = folder / str(place) / "out"
+        out.parent.mkdir()
+        if earlier != "none":
+            out.mkdir()
+        if earlier == "inside":
+            (out / "inside").write_text("x")
+
+        def work(out=out) -> None:
+            with bundle_folder(out) as partial:
+                for name in ("inside", "new"):
+                    (partial / name).write_text("x")
+
+        if not crashes(monkeypatch, work, place):
+            break
+        found.append(sorted(path.name for path in out.iterdir()) if out.exists() else None)
+        work()
+        assert sorted(path.name for path in out.iterdir()) == ["inside", "new"]
+    assert len(found) >= 3, "that many there are at least"
+    return found
+
+
+def test_two_writers_of_one_folder_leave_one_of_the_two(tmp_path):
+    with bundle_folder(tmp_path / "a") as first, bundle_folder(tmp_path / "a") as second:
+        for partial, text in ((first, "first"), (second, "second")):
+            (partial / "inside").write_text(text)
+    assert (tmp_path / "a" / "inside").read_text() == "first", "the outer one comes last"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EXDEV])
+def test_a_file_system_that_cannot_exchange_is_asked_in_the_old_way(tmp_path, monkeypatch, code):
+    asked = refusing(monkeypatch, code)
+    test_success_replaces_the_whole(tmp_path)
+    assert asked == [2]
+
+
+def test_an_exchange_that_fails_leaves_the_earlier_one(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "inside").write_text("earlier")
+    refusing(monkeypatch, errno.EIO)
+    with pytest.raises(OutputError, match="Input/output error"), bundle_folder(tmp_path / "a") as partial:
+        (partial / "inside").write_text("new")
+    assert (tmp_path / "a" / "inside").read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def refusing(monkeypatch, code: int) -> list[int]:
+    """renameat2 as a system has it that refuses; the flags that it was asked for."""
+    asked: list[int] = []
+
+    class Library:
+        def __init__(self, *_, **__): ...
+
+        def renameat2(self, *arguments) -> int:
+            asked.append(arguments[-1])
+            ctypes.set_errno(code)
+            return -1
+
+    monkeypatch.setattr(ctypes, "CDLL", Library)
+    return asked
+
+
+@pytest.mark.parametrize("without", [False, True])
+def test_a_last_name_is_given_once(tmp_path, monkeypatch, without):
+    """By one rename, and by a link where there is no such rename."""
+    if without:
+        refusing(monkeypatch, errno.EINVAL)
+    for name in ("partial", "taken", "folder"):
+        (tmp_path / name).mkdir() if name == "folder" else (tmp_path / name).write_text(name)
+    (tmp_path / "nowhere").symlink_to("nothing")
+    for name in ("taken", "folder", "nowhere"):
+        with pytest.raises(FileExistsError):
+            put_in_place(tmp_path / "partial", tmp_path / name)
+    assert (tmp_path / "taken").read_text() == "taken"
+    put_in_place(tmp_path / "partial", tmp_path / "new")
+    assert (tmp_path / "new").read_text() == "partial"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "new", "nowhere", "taken"]
+
+
 @pytest.mark.parametrize("content", [{"inside": "earlier"}, {}])
-def test_a_folder_that_cannot_be_put_in_place_brings_the_earlier_one_back(tmp_path, monkeypatch, content):
+def test_a_folder_that_cannot_be_put_in_place_brings_the_earlier_one_back(
+    tmp_path, monkeypatch, content, one_rename_after_the_other
+):
     """The second of the two renames fails, when the earlier folder has already been moved aside."""
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -11,7 +11,7 @@ from edgekit.latency.beside import Company, parse_company
 from edgekit.latency.child import Request
 from edgekit.rewrite.reading import read_onnx_file
 from edgekit.validate.running import check_timeable
-from edgekit.validate.subject import Subject, open_subject
+from edgekit.validate.subject import Subject, is_bundle, open_subject
 
 _BACKEND = "auto"
 
@@ -24,7 +24,7 @@ def company_of(config: BenchConfig) -> list[tuple[Company, Request]]:
     found = []
     for text in config.beside:
         who = parse_company(text)
-        asked = trusting(config) if who.source.is_dir() else ValidateConfig()  # an ONNX has no signature
+        asked = trusting(config) if is_bundle(who.source) else ValidateConfig()  # an ONNX has no signature
         subject = open_subject(who.source, asked)
         check_timeable(subject, _BACKEND)
         try:

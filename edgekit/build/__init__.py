@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgekit.build.asking import Refusal, refused_nodes
 from edgekit.build.engine import Made, make_engine
-from edgekit.build.flavour import load_flavour
+from edgekit.build.flavour import load_flavour, minimum_cuda
 from edgekit.build.layers import Layer, Memory
 from edgekit.build.memory import check_memory
 from edgekit.build.plugins import (
@@ -16,6 +16,7 @@ from edgekit.build.plugins import (
     coverage_of,
     find_plugins,
     is_half,
+    plugin_creators,
     why_not_attention,
     would_help,
 )
@@ -29,6 +30,7 @@ from edgekit.build.proof import (
     parse_required,
 )
 from edgekit.configs import BuildConfig
+from edgekit.device import this_host
 from edgekit.errors import BuildError, TargetError, first_line
 from edgekit.files import check_apart, json_bytes, sha256_of, written_aside
 from edgekit.judge import plain_session
@@ -67,7 +69,8 @@ class BuildReport(StageReport):
     """What was built, for whom, and the fused layers that it will run.
 
     `shapes` has one text an input and profile, `name:min:opt:max`, the profiles one after the other. `plugins` is the
-    library that the engine needs, None where it needs none.
+    library that the engine needs, None where it needs none, `plugin_creators` what it asks for there, each as "name
+    version namespace". An engine runs on this `os` and `architecture` alone, with a driver that serves `minimum_cuda`.
     """
 
     source: Path
@@ -84,6 +87,10 @@ class BuildReport(StageReport):
     attention: AttentionCount
     plugins: Path | None = None
     plugins_sha256: str = ""
+    plugin_creators: tuple[str, ...] = ()
+    os: str = ""
+    architecture: str = ""
+    minimum_cuda: str = ""
 
 
 def build(
@@ -125,6 +132,8 @@ def build(
             attention=accounts.attention,
             plugins=made.plugins,
             plugins_sha256=sha256_of(made.plugins) if made.plugins is not None else "",
+            plugin_creators=plugin_creators(made.model) if made.model and made.plugins else (),
+            **_bound_to(config),
         )
         told.write_bytes(json_bytes(report.to_json()))
     return report
@@ -197,6 +206,15 @@ def trial(
 def model_profiles(found: OnnxFile, config: BuildConfig) -> tuple[Profile, ...]:
     """The shapes that an engine of this model takes, a range an input and profile. Raises ShapeError, ModelError."""
     return profiles(graph_inputs(found.model), config.shape, metadata(found.model, "ranges") or {})
+
+
+def _bound_to(config: BuildConfig) -> dict[str, str]:
+    """Where an engine runs besides its GPUs; onnxruntime's is for any machine."""
+    kind = target(config.target)
+    if kind.flavour == "ort":
+        return {}
+    host = this_host()
+    return {"os": host.os, "architecture": host.architecture, "minimum_cuda": minimum_cuda(kind)}
 
 
 def _made(

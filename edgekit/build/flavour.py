@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,21 @@ class Flavour:
             member = getattr(self.trt.ComputeCapability, "SM" + capability.replace(".", ""))
             if not config.set_compute_capability(member, index):
                 raise TargetError(f"TensorRT-RTX {self.version} does not accept compute capability {capability}")
+
+
+def minimum_cuda(kind: Target) -> str:
+    """The CUDA version that a driver must serve at least to run an engine built for `kind` here; empty if unknown.
+
+    That of TensorRT's package, else of the JetPack, and of these the first of the same major version: "Minor Version
+    Compatibility", https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
+    """
+    for major in ("13", "12"):
+        try:
+            importlib.metadata.version(f"{kind.flavour}_cu{major}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        return f"{major}.0"
+    return f"{kind.cuda.split('.')[0]}.0" if kind.cuda else ""
 
 
 def load_flavour(target: Target, capabilities: tuple[str, ...]) -> Flavour:

@@ -20,6 +20,7 @@ from edgekit.errors import BuildError, EdgekitError, TargetError
 from edgekit.plugins.abi import Library
 from edgekit.plugins.building import find_library, read_report
 from edgekit.plugins.coverage import AttentionSize, Coverage, Place, Size, attention_reason, recurrent_coverage
+from edgekit.plugins.operators import DOMAIN, NAMESPACE, PLUGIN_VERSION
 from edgekit.rewrite import PassResult
 from edgekit.rewrite.attention_to_plugin import Candidate, attention_to_plugin
 from edgekit.rewrite.bare import without_weights
@@ -82,6 +83,12 @@ def with_plugins(model: onnx.ModelProto, profile: Profile, plugins: Plugins | No
     first = recurrent_to_plugin(model, lambda item: why_not_recurrent(item, plugins.place, weights), weights, known)
     then = attention_to_plugin(first.model, lambda item: why_not_attention(item, plugins.place), known)
     return PassResult(then.model, first.modified or then.modified, (*first.notes, *then.notes))
+
+
+def plugin_creators(model: onnx.ModelProto) -> tuple[str, ...]:
+    """What the nodes of a model ask TensorRT's registry for, each as "name version namespace"."""
+    names = {node.op_type for graph in graphs_of(model.graph) for node in graph.node if node.domain == DOMAIN}
+    return tuple(f"{name} {PLUGIN_VERSION} {NAMESPACE}" for name in sorted(names))
 
 
 def is_half(model: onnx.ModelProto) -> bool:

@@ -7,12 +7,14 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
+from edgekit.bundle.entries import FileEntry
 from edgekit.bundle.keys import Trust
 from edgekit.bundle.link import following
-from edgekit.bundle.manifest import MANIFEST, FileEntry
+from edgekit.bundle.manifest import MANIFEST
 from edgekit.bundle.signature import SIGNATURES, check_signatures, dump_signatures, read_signatures
-from edgekit.bundle.verify import VerifiedBundle, verify
-from edgekit.bundle.zip_layout import LARGEST, Member, directory, next_start, size_of
+from edgekit.bundle.verified import VerifiedBundle
+from edgekit.bundle.verify import verify_folder
+from edgekit.bundle.zip_layout import LARGEST, MAGIC, Member, directory, next_start, size_of
 from edgekit.errors import IntegrityError, OutputError
 from edgekit.files import written_aside
 
@@ -35,11 +37,11 @@ def archive(bundle: Path, out: Path) -> VerifiedBundle:
 
 def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(4) == b"PK\3\4"
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def _write(bundle: Path, out: Path) -> VerifiedBundle:
-    verified = verify(bundle)
+    verified = verify_folder(bundle)
     manifest = verified.manifest.dump()  # its one form, hence the file's bytes
     first = {MANIFEST: manifest}
     if signatures := read_signatures(bundle):

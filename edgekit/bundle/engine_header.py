@@ -24,7 +24,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from edgekit.bundle.manifest import EngineEntry
+from edgekit.bundle.entries import EngineEntry
 from edgekit.bundle.window import Window
 from edgekit.errors import IntegrityError, ModelError
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from edgekit.errors import EdgekitError, OutputError, TargetError
+from edgekit.files import beside, put_in_place
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -61,7 +64,9 @@ def key_id(public: bytes) -> str:
 def make_keys(path: Path) -> str:
     """Write a new private key, for its owner alone to read, to `path`, its public key to `path`.pub; return the id.
 
-    Neither may exist: a lost private key cannot be made again. There is no passphrase. Raises OutputError.
+    Neither may exist: a lost private key cannot be made again. There is no passphrase. Both are written aside, and
+    appear whole, the public one first: of a run that is killed that one may be left, and is to be removed before
+    another. Raises OutputError.
     """
     with needed():
         from cryptography.hazmat.primitives import serialization as form
@@ -71,8 +76,35 @@ def make_keys(path: Path) -> str:
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
     public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
-    with _new(path, private, 0o600), _new(Path(f"{path}{_PUBLIC}"), public, 0o644):
-        return key_id(key.public_key().public_bytes_raw())
+    public_path = Path(f"{path}{_PUBLIC}")
+    for taken in (path, public_path):
+        if os.path.lexists(taken):
+            raise _taken(path, taken)
+    with (
+        _aside(path, private, 0o600) as private_aside,
+        _aside(public_path, public, 0o644) as public_aside,
+        _appearing(path, public_path, public_aside),
+        _appearing(path, path, private_aside),
+    ):
+        pass
+    with contextlib.suppress(OSError):  # they are there; not every file system can say whether they stay
+        _sync(path.parent)
+    for left in _left_by_killed_runs(path):
+        left.unlink(missing_ok=True)
+    return key_id(key.public_key().public_bytes_raw())
+
+
+def exposed(key: Path) -> tuple[str, ...]:
+    """A warning where others than its owner may read a private key; nothing of its contents is looked at."""
+    try:
+        mode = stat.S_IMODE(key.stat().st_mode)
+    except OSError:
+        return ()
+    if not mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return ()
+    return (
+        f"expected {key} to be for its owner alone, found mode {mode:04o}: who reads it signs as you; chmod 600 it",
+    )
 
 
 def read_private(path: Path) -> Ed25519PrivateKey:
@@ -149,19 +181,64 @@ def _refuse(path: Path, kind: str, found: str) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _new(path: Path, data: bytes, mode: int) -> Iterator[None]:
-    """Write a file that must not be there yet, also not as a link; take it away again where what follows fails."""
+def _aside(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """Write a file of this mode, from its first byte on, beside `path`, and wait until it is on the disk."""
+    partial = beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except OSError as error:
-        if isinstance(error, FileExistsError) and os.path.lexists(path):
-            raise OutputError(f"expected no file at {path}, found one, which stays as it is", "another KEY") from error
-        raise OutputError(f"expected to be able to write {path}, found: {error.strerror}", "another KEY") from error
+        with _blaming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        yield partial
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _appearing(key: Path, path: Path, partial: Path) -> Iterator[None]:
+    """Give a file its name, where nothing has it; take it away again where what follows fails."""
     try:
-        with os.fdopen(file, "wb") as stream:
-            stream.write(data)
+        with _blaming(path):
+            put_in_place(partial, path)
+    except OutputError as error:
+        if os.path.lexists(path):
+            raise _taken(key, path) from error
+        raise
+    try:
         yield
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def _taken(key: Path, path: Path) -> OutputError:
+    """What is there stays; of a public key without its private one only a person knows whose it is."""
+    lone = path != key and not os.path.lexists(key)
+    step = f"remove {path} if a keygen that was killed has left it, or another KEY" if lone else "another KEY"
+    return OutputError(f"expected no file at {path}, found one, which stays as it is", step)
+
+
+def _left_by_killed_runs(path: Path) -> list[Path]:
+    """What was written aside for this key: it exists now, and nobody makes it any more."""
+    name = re.compile(rf"\.{re.escape(path.name)}({re.escape(_PUBLIC)})?\.[0-9]+-[0-9]+\.part")  # as `beside` makes it
+    return [item for item in path.parent.iterdir() if name.fullmatch(item.name)]
+
+
+@contextlib.contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"expected to be able to write {path}, found: {error.strerror}", "another KEY") from error
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from edgekit.budget import parse_budget
 from edgekit.bundle.bounded import read_bounded
+from edgekit.bundle.entries import EngineEntry, FileEntry, ModelEntry, QuantizationEntry
 from edgekit.bundle.names import check_names
 from edgekit.bundle.signature import SIGNATURES
 from edgekit.bundle.strict_json import parse_json
@@ -18,11 +20,11 @@ from edgekit.specs import TensorSpec, from_table, to_table
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"  # an input with its answer, as edgekit.runtime.loop.Golden has it, where a bundle holds one
-SCHEMA = 2
-OPTIMIZATIONS = ("disable_all", "all")
+# docs/manifest.schema.json says it for other programs. Another number for any change: a reader takes all or nothing.
+SCHEMA = 3
 # A manifest of a thousand files is below this; a larger one is not parsed.
 LARGEST_MANIFEST = 1 << 20
-_TEXTS = ("edgekit", "verdict", "preprocess", "postprocess", "stream")
+_TEXTS = ("edgekit", "verdict", "preprocess", "postprocess", "stream", "budget")
 # NumPy's names of numbers, and those of ml_dtypes; an array of objects would be one of pointers.
 _NUMBERS = {
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -30,40 +32,6 @@ _NUMBERS = {
     *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn"),
 }
 _LARGEST_AXIS, _MOST_ELEMENTS = (1 << 31) - 1, 1 << 32
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """One file: `size` in bytes."""
-
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class EngineEntry:
-    """One engine: the flavour and exact version of TensorRT that made it, and the GPUs that it is for.
-
-    `plugins` is the file of the plugin library that it needs, empty where it needs none.
-    """
-
-    file: str
-    flavour: str
-    version: str
-    compute_capabilities: tuple[str, ...]
-    plugins: str = ""
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """The portable ONNX, and the level of onnxruntime's optimisation at which it was judged."""
-
-    file: str
-    architecture: str
-    task: str
-    precision: str
-    optimization: str
 
 
 @dataclass(frozen=True)
@@ -71,7 +39,9 @@ class Manifest:
     """The parsed manifest. `ranges` maps a dimension's name to (min, opt, max); a Session opens at opt.
 
     `preprocess`, `postprocess` and `stream` are files of specs, empty where there is none; `assets` are the files that
-    those name, such as a tokenizer.
+    those name, such as a tokenizer. `budget` is what was promised and kept when the bundle was made, and `fps` the rate
+    that its deadlines come from, 0 for none. `tools` are the versions of the packages that made it, by name, and
+    `reports` the files of what the stages measured.
     """
 
     edgekit: str
@@ -86,6 +56,11 @@ class Manifest:
     ranges: dict[str, tuple[int, ...]]
     engines: tuple[EngineEntry, ...]
     files: dict[str, FileEntry]
+    quantization: QuantizationEntry = QuantizationEntry()
+    budget: str = ""
+    fps: float = 0.0
+    reports: tuple[str, ...] = ()
+    tools: dict[str, str] = field(default_factory=dict)
 
     def dump(self) -> bytes:
         """The manifest as canonical JSON with a digest of itself: the same bundle gives the same bytes."""
@@ -101,7 +76,10 @@ class Manifest:
         try:
             table = parse_json(text, MANIFEST)
             if not isinstance(table, dict) or table.pop("schema", None) != SCHEMA:
-                raise IntegrityError(f"expected a bundle manifest of schema {SCHEMA}, found another or none")
+                raise IntegrityError(
+                    f"expected a bundle manifest of schema {SCHEMA}, found another or none",
+                    "edgekit deploy with this edgekit, or the edgekit that made it",
+                )
             table.pop("manifest_sha256", None)  # compared below, with every other byte
             manifest = cls(
                 model=from_table(ModelEntry, table.pop("model"), "model"),
@@ -109,19 +87,23 @@ class Manifest:
                 outputs=tuple(from_table(TensorSpec, item, "outputs") for item in table.pop("outputs")),
                 ranges={name: tuple(item) for name, item in table.pop("ranges").items()},
                 engines=tuple(from_table(EngineEntry, item, "engines") for item in table.pop("engines")),
-                assets=tuple(str(item) for item in table.pop("assets")),
+                quantization=from_table(QuantizationEntry, table.pop("quantization"), "quantization"),
+                assets=_texts(table.pop("assets")),
+                reports=_texts(table.pop("reports")),
+                fps=float(table.pop("fps")),
+                tools={str(name): str(version) for name, version in table.pop("tools").items()},
                 files={name: from_table(FileEntry, item, name) for name, item in table.pop("files").items()},
                 **{name: str(table.pop(name)) for name in _TEXTS},
             )
             if table:
                 raise IntegrityError(f"expected no other keys in {MANIFEST}, found {', '.join(table)}")
+            manifest._check()
         except IntegrityError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(f"expected {MANIFEST} as edgekit writes it, found {_kind(error)}") from error
         except EdgekitError as error:
             raise IntegrityError(f"expected {MANIFEST} as edgekit writes it, found: {error.problem}") from error
-        manifest._check()
         if manifest.dump() != text:
             raise IntegrityError(f"expected {MANIFEST} to match its own SHA-256, found that it was changed")
         return manifest
@@ -129,11 +111,10 @@ class Manifest:
     def _check(self) -> None:
         check_names(self.files, (MANIFEST, SIGNATURES))
         for name, entry in self.files.items():
-            if not _DIGEST.fullmatch(entry.sha256) or entry.size < 0:
-                raise IntegrityError(f"expected a size and a SHA-256 for {name}, found {entry}")
-        engines = (name for engine in self.engines for name in (engine.file, engine.plugins))
+            entry.check(name)
+        needed = (name for engine in self.engines for name in (engine.file, engine.plugins))
         specs = (self.preprocess, self.postprocess, self.stream, *self.assets)
-        for name in filter(None, (self.model.file, *specs, *engines)):
+        for name in filter(None, (self.model.file, *specs, *self.reports, *needed)):
             if name not in self.files:
                 raise IntegrityError(f"expected {name} among the files of {MANIFEST}, found none")
         for name, sizes in self.ranges.items():
@@ -141,8 +122,14 @@ class Manifest:
             three = [type(size) for size in sizes] == [int, int, int]
             if not three or not 0 <= sizes[0] <= sizes[1] <= sizes[2] <= _LARGEST_AXIS or sizes[1] == 0:
                 raise IntegrityError(f"expected {MANIFEST} as edgekit writes it, found ranges: {name} is {sizes}")
-        if self.model.optimization not in OPTIMIZATIONS:
-            raise IntegrityError(f"expected optimization {OPTIMIZATIONS}, found {self.model.optimization!r}")
+        self.model.check()
+        self.quantization.check()
+        for engine in self.engines:
+            engine.check()
+        if self.budget:
+            parse_budget(self.budget)
+        if not 0 <= self.fps < math.inf:
+            raise IntegrityError(f"expected a rate a second in {MANIFEST}, found {self.fps}")
         self._check_tensors()
 
     def _check_tensors(self) -> None:
@@ -177,6 +164,10 @@ def manifest_bytes(bundle: Path) -> bytes:
     if data is None:
         raise IntegrityError(f"expected a bundle with {MANIFEST} in {bundle}, found none")
     return data
+
+
+def _texts(items: Any) -> tuple[str, ...]:
+    return tuple(str(item) for item in items)
 
 
 def _kind(error: BaseException) -> str:

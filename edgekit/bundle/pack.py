@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgekit.bundle.manifest import MANIFEST, FileEntry, Manifest
+from edgekit.bundle.entries import FileEntry
+from edgekit.bundle.manifest import MANIFEST, Manifest
 from edgekit.files import folder_written_aside, sha256_of
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekit.bundle.keys import Trust, read_private
+from edgekit.bundle.link import following
 from edgekit.bundle.signature import (
     DOMAIN,
     SIGNATURES,
@@ -15,7 +16,7 @@ from edgekit.bundle.signature import (
     parse_signatures,
     read_signatures,
 )
-from edgekit.bundle.verify import verify
+from edgekit.bundle.verify import verify_folder
 from edgekit.files import written_aside
 
 
@@ -28,7 +29,7 @@ def sign(bundle: Path, key: Path) -> Signer:
     private = read_private(key)
     for left in bundle.glob(f".{SIGNATURES}.*.part"):  # of one that was killed: by it the bundle would not verify
         left.unlink(missing_ok=True)
-    manifest = verify(bundle).manifest.dump()  # its one form, hence the file's bytes
+    manifest = following(bundle, verify_folder).manifest.dump()  # its one form, hence the file's bytes
     public = private.public_key().public_bytes_raw()
     made = Signature(public.hex(), private.sign(DOMAIN + manifest).hex())
     others = [item for item in read_signatures(bundle) if item.public_key != made.public_key]

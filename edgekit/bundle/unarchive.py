@@ -10,21 +10,24 @@ import contextlib
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from edgekit.bundle.contents import check_content
+from edgekit.bundle.entries import FileEntry
 from edgekit.bundle.keys import Trust
-from edgekit.bundle.manifest import LARGEST_MANIFEST, MANIFEST, FileEntry, Manifest
+from edgekit.bundle.manifest import LARGEST_MANIFEST, MANIFEST, Manifest
 from edgekit.bundle.signature import SIGNATURES, Signer, check_signatures, parse_signatures
-from edgekit.bundle.verify import VerifiedBundle
+from edgekit.bundle.verified import VerifiedBundle, check_kept
 from edgekit.bundle.window import Window
-from edgekit.bundle.zip_layout import LARGEST, Member, directory, header_size, next_start, size_of, told_size
+from edgekit.bundle.zip_layout import LARGEST, MAGIC, Member, directory, header_size, next_start, size_of, told_size
 from edgekit.errors import IntegrityError
 from edgekit.files import folder_written_aside
 
+SUFFIX = ".ekb"
 _BLOCK = 1 << 20
 _NEXT = "get the archive again"
 
@@ -32,14 +35,41 @@ _NEXT = "get the archive again"
 Sink: TypeAlias = "Callable[[str], AbstractContextManager[Callable[[bytes], object]]]"
 
 
-def verify_archive(path: Path, trust: Trust = Trust()) -> VerifiedBundle:
-    """What `verify` does with a folder, with an archive; at most a block of it is in memory.
+def is_archive(path: Path) -> bool:
+    """Whether a file begins as an archive does, with a manifest, or is called .ekb: what is amiss is then told as such.
+
+    An .npz is a zip, too.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(header_size(MANIFEST))
+    return path.suffix == SUFFIX or (head.startswith(MAGIC) and told_size(head, MANIFEST) is not None)
+
+
+def signed_archive(path: Path, trust: Trust = Trust()) -> tuple[Manifest, tuple[Signer, ...]]:
+    """What `read_signed` does with a folder, with an archive; what is behind its manifest is not read.
+
+    Raises IntegrityError for what is off until there, and for a file of another size.
+    """
+    with _opened(path) as file:
+        return _Reader(file, path).begin(trust)
+
+
+def verify_archive(path: Path, trust: Trust = Trust(), keep: Collection[str] = ()) -> VerifiedBundle:
+    """What `verify` does with a folder, with an archive; in memory are the files to `keep`, and a block of another.
 
     Raises IntegrityError for the first thing that is off.
     """
+    contents: dict[str, bytes] = {}
+
+    def sink(name: str) -> AbstractContextManager[Callable[[bytes], object]]:
+        return contextlib.nullcontext(partial(contents.__setitem__, name) if name in keep else len)
+
     with _opened(path) as file:
-        manifest, signers = _Reader(file, path).read(trust, lambda name: contextlib.nullcontext(len))
-    return VerifiedBundle(path, manifest, {}, signers)
+        reader = _Reader(file, path)
+        manifest, signers = reader.read(trust, sink, keep)
+    return VerifiedBundle(path, manifest, contents, signers, reader.starts)
 
 
 def unpack(path: Path, out: Path, trust: Trust = Trust()) -> VerifiedBundle:
@@ -54,14 +84,19 @@ def unpack(path: Path, out: Path, trust: Trust = Trust()) -> VerifiedBundle:
 
 
 class _Reader:
-    """Takes one file of an archive after another; `read` is called once."""
+    """Takes one file of an archive after another; `begin` or `read` is called once.
+
+    `starts` says at which byte the contents of each file begin that was read.
+    """
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file, self._path = file, path
         self._members: list[Member] = []
+        self._first: dict[str, bytes] = {}
+        self.starts: dict[str, int] = {}
 
-    def read(self, trust: Trust, sink: Sink) -> tuple[Manifest, tuple[Signer, ...]]:
-        """Check everything and give all files to `sink`; who signed it. Raises IntegrityError."""
+    def begin(self, trust: Trust) -> tuple[Manifest, tuple[Signer, ...]]:
+        """Check the manifest, who signed it, and that the file has the size that follows. Raises IntegrityError."""
         data = self._small(MANIFEST)
         if data is None:
             raise IntegrityError(f"expected an archive of a bundle in {self._path}, found none", "edgekit bundle pack")
@@ -69,14 +104,24 @@ class _Reader:
         signers = check_signatures(() if signatures is None else parse_signatures(signatures), data, trust)
         manifest = Manifest.parse(data)
         self._check_size(manifest)
-        first = {MANIFEST: data, **({} if signatures is None else {SIGNATURES: signatures})}
-        for name, content in first.items():
+        self._first = {MANIFEST: data, **({} if signatures is None else {SIGNATURES: signatures})}
+        return manifest, signers
+
+    def read(self, trust: Trust, sink: Sink, keep: Collection[str] = ()) -> tuple[Manifest, tuple[Signer, ...]]:
+        """Check everything and give all files to `sink`, those to `keep` in one piece; who signed it.
+
+        Raises IntegrityError.
+        """
+        manifest, signers = self.begin(trust)
+        check_kept(self._path, manifest, keep)
+        for name, content in self._first.items():
             with sink(name) as write:
                 write(content)
         for name, entry in sorted(manifest.files.items()):
             with sink(name) as write:
-                start = self._through(name, entry, write)
-            check_content(name, Window.of(self._file.fileno(), start, entry.size), manifest)
+                whole = self._through(name, entry, write, name in keep)
+            window = Window.of(self._file.fileno(), self.starts[name], entry.size)
+            check_content(name, window if whole is None else Window.over(whole), manifest)
         rest = directory(self._members)
         if self._file.read(len(rest)) != rest:
             raise self._other(next_start(self._members))
@@ -106,16 +151,16 @@ class _Reader:
         self._add(Member(name, len(data), zlib.crc32(data), start), header)
         return data
 
-    def _through(self, name: str, entry: FileEntry, write: Callable[[bytes], object]) -> int:
-        """Check a file while it is copied; where its contents begin."""
+    def _through(self, name: str, entry: FileEntry, write: Callable[[bytes], object], kept: bool) -> bytes | None:
+        """Check a file while it is copied; the bytes of one that is kept, of which there is no second copy."""
         start = next_start(self._members)
         header = self._file.read(header_size(name))
-        digest, crc, left = hashlib.sha256(), 0, entry.size
-        while left and (block := self._file.read(min(left, _BLOCK))):
+        self.starts[name] = start + len(header)
+        digest, crc, block = hashlib.sha256(), 0, b""
+        for block in self._blocks(entry.size, kept):
             digest.update(block)
             crc = zlib.crc32(block, crc)
             write(block)
-            left -= len(block)
         if digest.hexdigest() != entry.sha256:
             raise IntegrityError(
                 f"expected SHA-256 {entry.sha256[:12]}… of {name} in {self._path}, "
@@ -123,7 +168,16 @@ class _Reader:
                 _NEXT,
             )
         self._add(Member(name, entry.size, crc, start), header)
-        return start + len(header)
+        return block if kept else None
+
+    def _blocks(self, size: int, at_once: bool) -> Iterator[bytes]:
+        """So many bytes, or as many as there are: one block of them, which may be empty, or several."""
+        if at_once:
+            yield self._file.read(size)
+            return
+        while size and (block := self._file.read(min(size, _BLOCK))):
+            yield block
+            size -= len(block)
 
     def _add(self, member: Member, header: bytes) -> None:
         if header != member.header():

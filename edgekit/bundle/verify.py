@@ -8,41 +8,26 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from edgekit.bundle.contents import check_content, read_spec
+from edgekit.bundle.contents import check_content
+from edgekit.bundle.entries import FileEntry
 from edgekit.bundle.keys import Trust
 from edgekit.bundle.link import following
-from edgekit.bundle.manifest import MANIFEST, FileEntry, Manifest, manifest_bytes
-from edgekit.bundle.signature import SIGNATURES, Signer, check_signatures, read_signatures, signed_by
+from edgekit.bundle.manifest import MANIFEST, Manifest, manifest_bytes
+from edgekit.bundle.signature import SIGNATURES, Signer, check_signatures, read_signatures
+from edgekit.bundle.unarchive import signed_archive, verify_archive
+from edgekit.bundle.verified import VerifiedBundle, check_kept
 from edgekit.bundle.window import Window
-from edgekit.errors import IntegrityError
+from edgekit.errors import EdgekitError, IntegrityError
 
 _BLOCK = 1 << 20
 
 
-@dataclass(frozen=True)
-class VerifiedBundle:
-    """A bundle whose files all match; `contents` are the very bytes that were hashed, so no one can swap them after.
-
-    `signers` vouch for it, as far as the Trust that was asked for says; none where it is not signed.
-    """
-
-    path: Path
-    manifest: Manifest
-    contents: dict[str, bytes]
-    signers: tuple[Signer, ...] = ()
-
-    @property
-    def signed(self) -> str:
-        """The signers in one line."""
-        return signed_by(self.signers)
-
-    def table(self, kind: Any, name: str) -> Any:
-        """The spec that a kept JSON file holds, None without a name; IntegrityError when it is no such spec."""
-        return read_spec(kind, self.contents[name], name) if name else None
+def read_manifest(bundle: Path) -> Manifest:
+    """The manifest of a bundle, a folder or an archive; IntegrityError when there is none or it is malformed."""
+    return signed_archive(bundle)[0] if bundle.is_file() else Manifest.parse(manifest_bytes(bundle))
 
 
 def read_signed(bundle: Path, trust: Trust) -> tuple[Manifest, tuple[Signer, ...]]:
@@ -50,6 +35,8 @@ def read_signed(bundle: Path, trust: Trust) -> tuple[Manifest, tuple[Signer, ...
 
     Raises IntegrityError for a malformed file, a signature that does not verify, and where `trust` asks for another.
     """
+    if bundle.is_file():
+        return signed_archive(bundle, trust)
     data = manifest_bytes(bundle)
     signers = check_signatures(read_signatures(bundle), data, trust)
     return Manifest.parse(data), signers
@@ -58,26 +45,19 @@ def read_signed(bundle: Path, trust: Trust) -> tuple[Manifest, tuple[Signer, ...
 def verify(bundle: Path, keep: Collection[str] = (), trust: Trust = Trust()) -> VerifiedBundle:
     """Check the signatures, the file set, the sizes and the digests of a bundle, and what a deserialiser would get.
 
-    Every file is read once. `keep` names those whose bytes are wanted afterwards. A signature that does not verify is
-    refused whatever `trust` asks for. A link is followed once. Raises IntegrityError for the first thing that is off.
+    It is a folder or an archive, and every file of it is read once. `keep` names those whose bytes are wanted
+    afterwards. A signature that does not verify is refused whatever `trust` asks for. A link is followed once. Raises
+    IntegrityError for the first thing that is off.
     """
-    return following(bundle, lambda folder: _verified(folder, keep, trust))
+    return following(bundle, lambda found: (verify_archive if found.is_file() else verify_folder)(found, trust, keep))
 
 
-def check_file_set(bundle: Path, manifest: Manifest) -> None:
-    """Raise IntegrityError unless the folder holds the files of its manifest, plain ones, and no others."""
-    present = _files(bundle)
-    for name in sorted(present - {MANIFEST, SIGNATURES} - set(manifest.files)):
-        raise IntegrityError(f"expected only the files of {MANIFEST} in {bundle}, found {name} too")
-    for name in sorted(set(manifest.files) - present):
-        raise IntegrityError(f"expected {name} in {bundle}, found none")
-
-
-def _verified(bundle: Path, keep: Collection[str], trust: Trust) -> VerifiedBundle:
+def verify_folder(bundle: Path, trust: Trust = Trust(), keep: Collection[str] = ()) -> VerifiedBundle:
+    """What `verify` does with a folder, which is what `bundle` is, no link to it; EdgekitError for an archive."""
+    if bundle.is_file():
+        raise EdgekitError(f"expected a bundle folder, found the file {bundle}", "edgekit bundle unpack IN.ekb DIR")
     manifest, signers = read_signed(bundle, trust)
-    for name in filter(None, keep):
-        if name not in manifest.files:
-            raise IntegrityError(f"expected {name} in {bundle}, found another manifest than a moment ago")
+    check_kept(bundle, manifest, keep)
     check_file_set(bundle, manifest)
     contents = {}
     for name, entry in sorted(manifest.files.items()):
@@ -89,6 +69,15 @@ def _verified(bundle: Path, keep: Collection[str], trust: Trust) -> VerifiedBund
                 _read_through(bundle / name, file, entry)
                 check_content(name, Window.of(file.fileno(), 0, entry.size), manifest)
     return VerifiedBundle(bundle, manifest, contents, signers)
+
+
+def check_file_set(bundle: Path, manifest: Manifest) -> None:
+    """Raise IntegrityError unless the folder holds the files of its manifest, plain ones, and no others."""
+    present = _files(bundle)
+    for name in sorted(present - {MANIFEST, SIGNATURES} - set(manifest.files)):
+        raise IntegrityError(f"expected only the files of {MANIFEST} in {bundle}, found {name} too")
+    for name in sorted(set(manifest.files) - present):
+        raise IntegrityError(f"expected {name} in {bundle}, found none")
 
 
 def _whole(path: Path, file: BinaryIO, entry: FileEntry) -> bytes:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LARGEST = (1 << 32) - 2  # bytes of an archive; beyond that a zip needs other fields
+MAGIC = b"PK\3\4"  # no ONNX model, engine or JSON begins so
 _LOCAL = struct.Struct("<4s5H3L2H")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _END = struct.Struct("<4s4H2LH")
@@ -35,7 +36,7 @@ class Member:
     def header(self) -> bytes:
         """What stands before its contents."""
         sizes = (self.crc, self.size, self.size, len(self.name), 0)
-        return _LOCAL.pack(b"PK\3\4", *_FORM, *sizes) + self.name.encode("ascii")
+        return _LOCAL.pack(MAGIC, *_FORM, *sizes) + self.name.encode("ascii")
 
     def entry(self) -> bytes:
         """Its line in the directory."""

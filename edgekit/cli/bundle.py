@@ -23,11 +23,10 @@ def command() -> None:
 @common
 def verify_command(bundle: Path, trusted_keys: tuple[str, ...], require_signature: bool, output: Output) -> None:
     """Check signatures, files, digests, model and engines of a bundle or its archive; exits 7 for what is off."""
-    from edgekit.bundle import trust_in, verify, verify_archive
+    from edgekit.bundle import trust_in, verify
     from edgekit.reports import plain
 
-    trust = trust_in(trusted_keys or None, require_signature)
-    found = verify_archive(bundle, trust) if bundle.is_file() else verify(bundle, trust=trust)
+    found = verify(bundle, trust=trust_in(trusted_keys or None, require_signature))
     files, verdict = len(found.manifest.files), found.manifest.verdict
     output.report({"path": str(bundle), "files": files, "verdict": verdict, "signers": plain(found.signers)})
     output.say(f"{bundle}: {files} files, all digests match; {found.signed}")
@@ -52,8 +51,9 @@ def keygen_command(key: Path, output: Output) -> None:
 @common
 def sign_command(bundle: Path, key: Path, output: Output) -> None:
     """Verify BUNDLE and sign it with KEY, beside other signers; writes signatures.json into it."""
-    from edgekit.bundle import sign
+    from edgekit.bundle import keys, sign
 
     signer = sign(bundle, key)
-    output.report({"path": str(bundle), "key": signer.key})
+    output.warn(warnings := keys.exposed(key))
+    output.report({"path": str(bundle), "key": signer.key, "warnings": list(warnings)})
     output.say(f"{bundle}: signed by {signer.key}")

@@ -15,7 +15,7 @@ from edgekit.configs import InspectConfig
 @knobs(InspectConfig)
 @common
 def command(file: Path, config: InspectConfig, output: Output) -> None:
-    """Say what an ONNX file, an engine, a bundle or a report holds; nothing of it is executed."""
+    """Say what an ONNX file, an engine, a bundle, its archive or a report holds; nothing of it is executed."""
     from edgekit.inspect import inspect, write_html
 
     found = inspect(file)

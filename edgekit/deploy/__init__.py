@@ -94,7 +94,7 @@ def deploy(
     with written_aside(report_file(bundle)) as told:  # first, so that a bundle does not come without it
         told.write_bytes(json_bytes(report.to_json()))
         if exit_code == 0:
-            ship(bundle, plan, Judged(stages, engine, verdict))
+            ship(bundle, plan, Judged(stages, quantized, engine, verdict, judged.findings, not model.endswith(".onnx")))
     return report
 
 

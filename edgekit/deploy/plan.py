@@ -46,6 +46,11 @@ class Plan:
         """What must hold."""
         return self.config.budget or self.recipe.validate.budget or USUAL_BUDGET
 
+    @property
+    def fps(self) -> float | None:
+        """The rate that deadlines come from."""
+        return self.config.fps or self.recipe.validate.fps
+
     def export_config(self) -> ExportConfig:
         """The recipe's, for the asked target and precision; the examples are kept, to judge where there is no data."""
         weights = self.config.weights or self.recipe.export.weights
@@ -86,7 +91,7 @@ class Plan:
             # The labels of the recipe, and their columns, belong to the data of the recipe.
             labels=config.labels or (None if config.data else recipe.labels),
             slices=config.slices or (None if config.data else recipe.slices),
-            fps=config.fps or recipe.fps,
+            fps=self.fps,
             allow=config.allow or recipe.allow,
             backend="ort",
         )
@@ -100,7 +105,7 @@ def make_plan(model: str, out: Path, config: DeployConfig) -> Plan:
     plan = Plan(config, load_recipe(name) if name else Recipe(), name, out / "stages")
     check_buildable(plan.build_config())
     limits = parse_budget(plan.budget)
-    check_budget(limits, config.fps or plan.recipe.validate.fps)
+    check_budget(limits, plan.fps)
     check_allowed(config.allow or plan.recipe.validate.allow)
     for source in (plan.data, plan.calibration_data):
         if source is not None:

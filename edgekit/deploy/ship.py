@@ -4,41 +4,52 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgekit import __version__
+from edgekit.budget import Finding, budget_text
 from edgekit.build import BuildReport
 from edgekit.bundle import GOLDEN, Contents, EngineEntry, Manifest, ModelEntry, pack
 from edgekit.deploy.described import Described
 from edgekit.deploy.golden import golden
+from edgekit.deploy.origin import engine_entry, family_of, quantization_entry, tools
 from edgekit.deploy.plan import Plan
 from edgekit.errors import OutputError, ShapeError
 from edgekit.files import sha256_of
 from edgekit.judge import OPTIMIZATION
+from edgekit.quantize import QuantizeReport
+from edgekit.reports import report_file
 from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx
 from edgekit.shapes import shape_ranges
 from edgekit.specs import ShapeRange, TensorSpec
-from edgekit.validate.subject import ACCURACY
+
+_ACCURACY, _BUILD = "reports/accuracy.json", "reports/build.json"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What the stages came to: their files by stage, the engine if there is one, the verdict."""
+    """What the stages came to: their files by stage, their reports where they ran, the verdict and what it is about.
+
+    `exported` says whether the source was a module, of which torch made the ONNX.
+    """
 
     stages: dict[str, Path]
+    quantized: QuantizeReport | None
     engine: BuildReport | None
     verdict: str
+    findings: tuple[Finding, ...]
+    exported: bool
 
 
 def ship(out: Path, plan: Plan, judged: Judged) -> None:
     """Write the bundle to the folder `out`, whole or not at all."""
     stages, engine = judged.stages, judged.engine
     model = read_onnx(stages["quantize"])
-    inputs, outputs = graph_inputs(model), graph_outputs(model)
-    ranges = shape_ranges(inputs, plan.build_config().shape, metadata(model, "ranges") or {})
-    contents = Contents(copies={"model.onnx": stages["quantize"], ACCURACY: stages["validate"]})
+    inputs = graph_inputs(model)
+    sizes = _dimension_ranges(inputs, shape_ranges(inputs, plan.build_config().shape, metadata(model, "ranges") or {}))
+    contents = Contents(copies={"model.onnx": stages["quantize"], _ACCURACY: stages["validate"]})
     described = Described.of(plan.recipe, model)
     described.put_into(contents)
-    sizes = _dimension_ranges(inputs, ranges)
     opt = {name: size[1] for name, size in sizes.items()}
     known = golden(
         stages["quantize"], plan.validate_config(Path(), plan.data or ""), opt, embed=plan.config.embed_samples
@@ -46,37 +57,44 @@ def ship(out: Path, plan: Plan, judged: Judged) -> None:
     if known is not None:
         contents.copies[GOLDEN] = stages["quantize"].with_name(GOLDEN)
         known.save(contents.copies[GOLDEN])
+    engines: tuple[EngineEntry, ...] = ()
     if engine:
-        contents.copies[engine.path.name] = engine.path
-        contents.copies["reports/build.json"] = Path(f"{engine.path}.json")
+        plugins = _plugins_file(engine)
+        engines = (engine_entry(engine, plugins),)
+        contents.copies.update({engine.path.name: engine.path, _BUILD: report_file(engine.path)})
         if engine.plugins is not None:
-            contents.copies[_plugins_file(engine)] = engine.plugins
+            contents.copies[plugins] = engine.plugins
     manifest = Manifest(
         edgekit=__version__,
         verdict=judged.verdict,
-        model=ModelEntry(
-            file="model.onnx",
-            architecture=metadata(model, "architecture") or "",
-            task=metadata(model, "task") or "",
-            precision=plan.precision,
-            optimization=OPTIMIZATION,
-        ),
+        model=_model_entry(model, plan, stages["export"]),
         **described.names(),
         assets=tuple(sorted(described.assets)),
         inputs=inputs,
-        outputs=outputs,
+        outputs=graph_outputs(model),
         ranges=sizes,
-        engines=_engine_entries(engine),
+        engines=engines,
         files={},
+        quantization=quantization_entry(judged.quantized, model),
+        budget=budget_text(finding.limit for finding in judged.findings),
+        fps=plan.fps or 0.0,
+        reports=tuple(name for name in (_ACCURACY, _BUILD) if name in contents.copies),
+        tools=tools(judged.exported),
     )
     pack(out, manifest, contents)
 
 
-def _engine_entries(engine: BuildReport | None) -> tuple[EngineEntry, ...]:
-    if engine is None:
-        return ()
-    capabilities = engine.compute_capabilities
-    return (EngineEntry(engine.path.name, engine.flavour, engine.version, capabilities, _plugins_file(engine)),)
+def _model_entry(model: Any, plan: Plan, source: Path) -> ModelEntry:
+    architecture = metadata(model, "architecture") or ""
+    return ModelEntry(
+        file="model.onnx",
+        architecture=architecture,
+        task=metadata(model, "task") or "",
+        precision=plan.precision,
+        optimization=OPTIMIZATION,
+        family=family_of(architecture),
+        source_sha256=sha256_of(source),
+    )
 
 
 def _plugins_file(engine: BuildReport) -> str:

@@ -4,6 +4,7 @@ Everything here reads and advises; nothing changes a clock, a power mode or a pa
 """
 
 from edgekit.device.gpus import Gpu, GpuSearch, find_gpus
+from edgekit.device.host import Host, this_host
 from edgekit.device.jetson import Jetson, find_jetson
 from edgekit.device.memory import Memory, free_memory_mib
 from edgekit.device.preflight import Preflight, preflight
@@ -15,6 +16,7 @@ __all__ = [
     "Ability",
     "Gpu",
     "GpuSearch",
+    "Host",
     "Jetson",
     "Memory",
     "Preflight",
@@ -25,4 +27,5 @@ __all__ = [
     "parse_tegrastats",
     "preflight",
     "summary_lines",
+    "this_host",
 ]

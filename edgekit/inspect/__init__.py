@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit.bundle import read_manifest, verify
+from edgekit.bundle import EngineEntry, is_archive, read_manifest, verify
 from edgekit.errors import ModelError, OutputError
 from edgekit.files import check_apart, sha256_of
 from edgekit.inspect.built import Built, read_built
@@ -45,11 +45,14 @@ class Inspection:
 def inspect(path: Path) -> Inspection:
     """Look at a file or a bundle folder by its content, not its name; nothing of it is executed.
 
-    Raises ModelError for anything else and for a damaged engine, IntegrityError for a damaged bundle.
+    What is called .ekb is taken for an archive, whatever it begins with. Raises ModelError for anything else and for a
+    damaged engine, IntegrityError for a damaged bundle or archive.
     """
     if path.is_dir():
-        return _bundle(path)
+        return _bundle(path, "bundle")
     try:
+        if is_archive(path):
+            return _bundle(path, "archive of a bundle")
         with path.open("rb") as file:
             head = file.read(4)
     except OSError as error:
@@ -135,7 +138,7 @@ def _built_facts(built: Built) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _bundle(path: Path) -> Inspection:
+def _bundle(path: Path, kind: str) -> Inspection:
     names = read_manifest(path)
     found = verify(path, keep={names.preprocess, names.postprocess, names.stream})
     manifest = found.manifest
@@ -145,8 +148,10 @@ def _bundle(path: Path) -> Inspection:
     )
     facts = {
         "verdict": manifest.verdict,
+        "budget": manifest.budget or "none",
         "architecture": manifest.model.architecture,
         "precision": manifest.model.precision,
+        "quantization": manifest.quantization.method or "none",
         "inputs": {spec.name: str(spec) for spec in manifest.inputs},
         "outputs": {spec.name: str(spec) for spec in manifest.outputs},
         "ranges": {name: list(sizes) for name, sizes in manifest.ranges.items()},
@@ -154,14 +159,22 @@ def _bundle(path: Path) -> Inspection:
         "postprocess": postprocess.kind if postprocess else "none",
         "states": dict(stream.pairs()) if stream else {},
         "engines": {
-            entry.file: f"{entry.flavour} {entry.version} for {', '.join(entry.compute_capabilities)}"
+            entry.file: f"{entry.flavour} {entry.version} for {', '.join(entry.compute_capabilities)}{_bound(entry)}"
             for entry in manifest.engines
         },
         "files": {name: entry.size for name, entry in sorted(manifest.files.items())},
+        "made_by": {"edgekit": manifest.edgekit, **manifest.tools},
         "digests": "all match",
         "signature": found.signed,
     }
-    return Inspection(path, "bundle", facts)
+    return Inspection(path, kind, facts)
+
+
+def _bound(engine: EngineEntry) -> str:
+    """The platform and the driver that an engine needs, as far as the bundle says."""
+    platform = f"{engine.os} {engine.architecture}".strip()
+    cuda = engine.minimum_cuda and f"a driver of CUDA {engine.minimum_cuda} or later"
+    return "".join(f", {part}" for part in (platform, cuda) if part)
 
 
 def _report(path: Path) -> Inspection:

@@ -9,8 +9,8 @@ once the app runs is the app's to tell: it calls `rollback`, as its supervisor m
 
 Who signed what is current is remembered: without trusted keys, the next bundle needs a signature by one of the same.
 
-An app that runs has all of its bundle in memory and may go on with it, but for the ONNX that `on_failure="ort"` falls
-back to: that is read when it is needed, and two installs later it is gone. Open `current` anew by then.
+An app that runs may go on with its bundle whatever is installed since: it has it in memory, and holds the ONNX open
+that `on_failure="ort"` falls back to.
 """
 
 from __future__ import annotations

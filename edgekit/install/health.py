@@ -20,7 +20,8 @@ from edgekit.bundle import GOLDEN
 from edgekit.configs import InstallConfig
 from edgekit.errors import DataError, EdgekitError, IntegrityError, SessionError, TargetError
 from edgekit.fresh import answers_only, fresh_python
-from edgekit.install.fit import engine_fits, needs_engine, no_engine
+from edgekit.install.fit import needs_engine, no_engine
+from edgekit.runtime.fit import engine_fits
 
 if TYPE_CHECKING:
     from edgekit.runtime import Session
@@ -125,7 +126,7 @@ def _checked(folder: Path, config: InstallConfig) -> Health:
     with opened.closed_on_error():
         choice, manifest = opened.choice, opened.bundle.manifest
         if needs_engine(config) and choice.engine is None:
-            raise no_engine(engine_fits(manifest), choice.reason)
+            raise no_engine(engine_fits(manifest.engines), choice.reason)
         session = Session(opened)
     with session:
         own = folder / GOLDEN if GOLDEN in manifest.files else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgekit.bundle import Signer, signed_by
-from edgekit.install.fit import REBUILD, EngineFit, mismatch
 from edgekit.install.health import Health
 from edgekit.install.root import CURRENT, Root
 from edgekit.install.source import Source
 from edgekit.reports import StageReport, Stopwatch, peak_rss_mib
+from edgekit.runtime.fit import REBUILD, EngineFit, mismatch
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,6 @@ def report_on(
 def _warnings(fits: tuple[EngineFit, ...], health: Health) -> tuple[str, ...]:
     if not fits or health.engine:
         return ()
-    return (
-        f"no engine of the bundle runs here, onnxruntime does ({health.reason}): {mismatch(fits)}; next: {REBUILD}",
-    )
+    told = mismatch(fits)
+    why = "" if health.reason == told else f" ({health.reason})"
+    return (f"no engine of the bundle runs here, onnxruntime does{why}: {told}; next: {REBUILD}",)

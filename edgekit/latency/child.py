@@ -28,7 +28,7 @@ _LONGEST_S = 600
 
 @dataclass(frozen=True)
 class Request:
-    """What a process is asked: `model` is a bundle's folder, or an ONNX's bytes; `inputs` and `outputs` by name.
+    """What a process is asked: `model` is a bundle or its archive, or an ONNX's bytes; `inputs` and `outputs` by name.
 
     A bundle has to be signed by one of `trusted_keys`, where there are any; by anybody with `require_signature`.
     """
@@ -44,6 +44,7 @@ class Request:
 @contextlib.contextmanager
 def written(request: Request) -> Iterator[Table]:
     """What to tell the process, with files that live as long as the context."""
+    from edgekit.bundle import is_archive  # of a process that opens an ONNX this is no memory, either
     from edgekit.data import write_npz  # brings Pillow, which is no memory of the processes
 
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
@@ -56,6 +57,7 @@ def written(request: Request) -> Iterator[Table]:
             source = model.resolve()
         yield {
             "source": str(source),
+            "is_bundle": source.is_dir() or is_archive(source),
             "backend": request.backend,
             "outputs": request.outputs,
             "inputs": str(inputs),
@@ -140,7 +142,7 @@ def say(answers: IO[str], table: Table) -> None:
 def opened(asked: Table, inputs: Inputs) -> Iterator[Callable[[], object]]:
     """In the process: a function that runs the model once, a bundle in a Session, an ONNX in onnxruntime."""
     source = Path(asked["source"])
-    if source.is_dir():
+    if asked["is_bundle"]:
         from edgekit.runtime import Session
 
         keys, signed = asked["trusted_keys"] or None, asked["require_signature"]

@@ -35,6 +35,13 @@ class Choice:
     shift: bool = False
     bias: bool = False
 
+    def __str__(self) -> str:
+        parts = [f"activations by {self.ranges}", f"weights by {self.weights}"]
+        parts += [] if self.alpha is None else [f"SmoothQuant {self.alpha:g}"]
+        parts += [] if self.weigh is None else [f"recurrent inputs weighed by the power {self.weigh:g}"]
+        parts += ["activations moved to the middle"] if self.shift else []
+        return ", ".join([*parts, *(["biases corrected"] if self.bias else [])])
+
 
 @dataclass(frozen=True)
 class Unit:

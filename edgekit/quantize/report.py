@@ -30,7 +30,7 @@ class QuantizeReport(StageReport):
 
     `verdict` and `exit_code` answer --min-sqnr-db and --max-drop ('' and 0 without them), `held_back` is what the model
     scores on the samples that its ranges did not see. `tried` is the way to the choice of scales, `kept_layers` stay
-    as they were, and `ranking` says what each layer costs alone, worst first.
+    as they were, and `ranking` says what each layer costs alone, worst first. `method` is the choice in words.
     """
 
     precision: str
@@ -43,6 +43,8 @@ class QuantizeReport(StageReport):
     left: tuple[str, ...]
     calibrated_on: str = ""
     calibration_sha256: str = ""
+    calibration_samples: int = 0
+    method: str = ""
     verdict: str = ""
     exit_code: int = 0
     held_back_samples: int = 0
@@ -83,6 +85,8 @@ def report_of(
         left=made.left,
         calibrated_on=made.table.data if made.table else "",
         calibration_sha256=made.table.data_sha256 if made.table else "",
+        calibration_samples=made.table.samples if made.table else 0,
+        method=_method(made, config),
         verdict=judgement.verdict,
         exit_code=judgement.exit_code,
         held_back_samples=eight.held_back.samples if eight else 0,
@@ -114,6 +118,16 @@ def judged(eight: Eight, written: Path, out: Path, config: QuantizeConfig) -> Ju
     holds = aim_of(config).holds(score)
     notes = _doubts(held_back.samples, config.max_drop)
     return Judgement(score, f"{PASS if holds else FAIL}: {_clause(eight, score, config)}", 0 if holds else 3, notes)
+
+
+def _method(made: Made, config: QuantizeConfig) -> str:
+    """How the model got its precision, in words."""
+    if config.relegalize:
+        return "the scales that were there"
+    if made.eight is not None:
+        return str(made.eight.table.choice)
+    way = "blocks of weights" if config.precision == "int4" else "casts"
+    return f"{way}, by what data showed" if made.table else way
 
 
 def _clause(eight: Eight, score: Score, config: QuantizeConfig) -> str:

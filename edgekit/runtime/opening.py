@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit.bundle import Manifest, Trust, VerifiedBundle, read_manifest, read_signed, trust_in, verify
+from edgekit.bundle.held import Held
 from edgekit.bundle.link import following
 from edgekit.errors import IntegrityError, SessionError, TargetError
 from edgekit.runtime.backend import Backend
@@ -20,12 +21,16 @@ _ORT = Choice("ort", None, "another backend failed")
 
 @dataclass(frozen=True)
 class Opened:
-    """`fallback` makes the backend that takes over when this one fails; None where the failure is the caller's."""
+    """`fallback` makes the backend that takes over when this one fails; None where the failure is the caller's.
+
+    `let_go` closes the model that it holds open for that: to be called when it is needed no more.
+    """
 
     bundle: VerifiedBundle
     choice: Choice
     backend: Backend
     fallback: Callable[[], Backend] | None
+    let_go: Callable[[], object] = lambda: None
 
     @contextlib.contextmanager
     def closed_on_error(self) -> Iterator[None]:
@@ -33,6 +38,7 @@ class Opened:
         try:
             yield
         except BaseException:
+            self.let_go()
             self.backend.close()
             raise
 
@@ -46,9 +52,9 @@ def open_bundle(
 ) -> Opened:
     """Verify the signatures and every byte, then load the first of the choices that loads here.
 
-    A link is followed once, so that an install beside it cannot mix two bundles. Raises IntegrityError for a damaged
-    bundle and for one without the signature that is asked for, TargetError when this device cannot run what was asked
-    for, EdgekitError for a file that is no public key.
+    The bundle is a folder or an archive. A link to it is followed once, so that an install beside it cannot mix two
+    bundles. Raises IntegrityError for a damaged bundle and for one without the signature that is asked for, TargetError
+    when this device cannot run what was asked for, EdgekitError for a file that is no public key.
     """
     if on_failure not in ON_FAILURE:
         raise SessionError(f"expected on_failure raise or ort, found {on_failure!r}")
@@ -64,16 +70,18 @@ def _opened(path: Path, backend: str, on_failure: str, trust: Trust) -> Opened:
     refused: list[str] = []
     for choice in choices:
         verified = _verified(path, manifest, choice, trust)
-        try:
-            loaded = load(verified, choice)
-        except TargetError as error:
-            if choice is choices[-1]:
-                raise
-            refused.append(error.problem)
-            continue
-        reason = "; ".join([choice.reason, *refused])
-        fallback = (lambda: _reopened(path, manifest, trust)) if on_failure == "ort" and choice.engine else None
-        return Opened(verified, Choice(choice.backend, choice.engine, reason), loaded, fallback)
+        with contextlib.ExitStack() as held:
+            fallback = _fallback(verified, held) if on_failure == "ort" and choice.engine else None
+            try:
+                loaded = load(verified, choice)
+            except TargetError as error:
+                if choice is choices[-1]:
+                    raise
+                refused.append(error.problem)
+                continue
+            reason = "; ".join([choice.reason, *refused])
+            let_go = held.pop_all().close
+            return Opened(verified, Choice(choice.backend, choice.engine, reason), loaded, fallback, let_go)
     raise AssertionError("there is at least one choice, and the last one returns or raises")
 
 
@@ -100,9 +108,15 @@ def _verified(path: Path, manifest: Manifest, choice: Choice, trust: Trust) -> V
     needed = {engine.file, engine.plugins} if engine else {manifest.model.file}
     described = {manifest.preprocess, manifest.postprocess, manifest.stream, *manifest.assets}
     verified = verify(path, needed | described, trust)
-    if verified.manifest != manifest:
-        raise IntegrityError(f"expected the bundle {path} as it was a moment ago, found another", "open it again")
+    _check_same(verified, manifest)
     return verified
+
+
+def _check_same(verified: VerifiedBundle, manifest: Manifest) -> None:
+    if verified.manifest != manifest:
+        raise IntegrityError(
+            f"expected the bundle {verified.path} as it was a moment ago, found another", "open it again"
+        )
 
 
 def _check_dtypes(specs: tuple[TensorSpec, ...]) -> None:
@@ -119,6 +133,19 @@ def _check_dtypes(specs: tuple[TensorSpec, ...]) -> None:
             ) from None
 
 
-def _reopened(path: Path, manifest: Manifest, trust: Trust) -> Backend:
-    """onnxruntime on the same bundle: read and verified anew, so that no second model lies in memory until then."""
-    return load(_verified(path, manifest, _ORT, trust), _ORT)
+def _fallback(verified: VerifiedBundle, held: contextlib.ExitStack) -> Callable[[], Backend]:
+    """onnxruntime on the same bundle, also where installs have removed it since: its model is held open by `held`.
+
+    It is read when it is needed, and its digest checked again, so that no second model lies in memory until then.
+    """
+    name, stream = verified.manifest.model.file, verified.manifest.stream
+    model = Held(verified, name)
+    held.callback(model.close)
+    _check_same(verified, read_manifest(verified.path))  # what is held is of the bundle that was verified
+    described = {file: verified.contents[file] for file in (stream,) if file}
+    slim = replace(verified, contents={})  # the engine's bytes may go
+
+    def reopened() -> Backend:
+        return load(replace(slim, contents={**described, name: model.read()}), _ORT)
+
+    return reopened

@@ -36,16 +36,21 @@ class Ticket(NamedTuple):
 class Runner:
     """Belongs to the thread that made it, until that hands it over.
 
-    `fallback` makes the backend that takes over after a failure.
+    `fallback` makes the backend that takes over after a failure; `let_go` is called when nobody needs it any more.
     """
 
-    def __init__(self, backend: Backend, fallback: Callable[[], Backend] | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        fallback: Callable[[], Backend] | None = None,
+        let_go: Callable[[], object] = lambda: None,
+    ) -> None:
         self.counters = Counters()
         self.degraded = self.last_error = ""
         self.bindings = 0  # how often tensors got other memory or shapes: views from before are no longer read
         self.name, self.device = backend.name, backend.device
         self._backend: Backend | None = backend
-        self._fallback = fallback
+        self._fallback, self._let_go = fallback, let_go
         self._left: list[Backend] = []
         self._owner: int | None = threading.get_ident()
         self._running: Ticket | None = None
@@ -142,6 +147,7 @@ class Runner:
         self._running = None
         backend = self.mine()
         self._backend = None
+        self._let_go()
         for each in (backend, *self._left):
             each.close()
         self._left.clear()
@@ -182,6 +188,7 @@ class Runner:
         inputs, outputs = self._shapes
         replacement = self._fallback()
         self._fallback = None
+        self._let_go()
         replacement.bind(inputs, outputs)
         for name in kept:
             replacement.input(name)[...] = failed.input(name)

@@ -36,7 +36,7 @@ class Session:
         self.postprocessing: Postprocess | None = bundle.table(Postprocess, manifest.postprocess)
         self._assets = {name: bundle.contents[name] for name in manifest.assets}
         stream: Stream | None = bundle.table(Stream, manifest.stream)
-        self._runner = Runner(opened.backend, opened.fallback)
+        self._runner = Runner(opened.backend, opened.fallback, opened.let_go)
         self._preprocessor: Preprocessor | None = None
         self.carried: tuple[str, ...] = tuple(name for name, _ in stream.pairs()) if stream else ()
         self._streaming: Streaming | None = None
@@ -58,7 +58,7 @@ class Session:
         trusted_keys: str | Path | Sequence[str | Path] | None = None,
         require_signature: bool = False,
     ) -> Session:
-        """Verify every byte of the bundle, then load it and open it at its opt shape.
+        """Verify every byte of the bundle, a folder or an .ekb, then load it and open it at its opt shape.
 
         `backend` is auto, ort, trt or rtx; `session.reason` says why auto chose as it did. With `on_failure="ort"` a
         backend that fails is replaced by onnxruntime, and `health()` says so; states begin anew then. `trusted_keys`,

@@ -1,17 +1,20 @@
-"""What is validated: an ONNX file, or a bundle with all that it knows of itself."""
+"""What is validated: an ONNX file, or a bundle, a folder or an archive, with all that it knows of itself."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgekit.budget import Limit, promised
-from edgekit.bundle import Manifest, read_signed, trust_in, verify
+from edgekit.budget import Limit, parse_budget
+from edgekit.bundle import Manifest, VerifiedBundle, is_archive, read_signed, trust_in, verify
 from edgekit.configs import ValidateConfig
 from edgekit.data import Array, Batch, Samples, fixed_batch
-from edgekit.errors import IntegrityError, RecipeError, UsageError, first_line
+from edgekit.errors import UsageError
 from edgekit.files import sha256_of
 from edgekit.judge import OPTIMIZATION
 from edgekit.recipe import Recipe, load_recipe, recipe_of
@@ -22,10 +25,8 @@ from edgekit.runtime.choice import backend_of, choose
 from edgekit.runtime.ort import OrtBackend
 from edgekit.specs import Classify, ImagePreprocess, Postprocess, Preprocess, TensorSpec, of_pictures
 from edgekit.targets import sm_names
-from edgekit.texts import parse_json
 
 ORT = "ort, cpu"
-ACCURACY = "reports/accuracy.json"  # in a bundle: what `validate` said of it when it was made
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Subject:
     """`onnx` is what onnxruntime runs; `classes` are the names of what the model tells apart, where it has any.
 
     `narrow` are the floating-point dtypes of 16 bits that `onnx` holds: `fp16`, `bf16`. `promises` are what a
-    bundle was judged by when it was made.
+    bundle was judged by when it was made. Of an archive `onnx` is a copy, which lives as long as `copied`.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Subject:
     promises: tuple[Limit, ...] = ()
     trusted_keys: tuple[Path, ...] = ()
     require_signature: bool = False
+    copied: _Copied | None = field(default=None, compare=False)
 
     def session(self, backend: str) -> Session:
         """Open the bundle, with the same demands on who signed it as when it was verified."""
@@ -82,13 +84,28 @@ class Subject:
         return self.manifest is None or choose(self.manifest, backend)[0].backend == "ort"
 
 
+class _Copied:
+    """The ONNX of an archive as a file, which a process of its own can read; it goes with the last who holds this."""
+
+    def __init__(self, found: VerifiedBundle) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="edgekit-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.onnx = folder / "model.onnx"
+        self.onnx.write_bytes(found.contents[found.manifest.model.file])
+
+
+def is_bundle(source: Path) -> bool:
+    """Whether it is a folder or an archive, and not an ONNX file."""
+    return source.is_dir() or is_archive(source)
+
+
 def open_subject(source: Path, config: ValidateConfig) -> Subject:
-    """Read an ONNX file, or verify a bundle; pictures go by the given recipe, else by what either knows of itself.
+    """Read an ONNX file, or verify a bundle or its archive; pictures go by the recipe, else by what either knows.
 
     Raises ModelError, IntegrityError, RecipeError, or UsageError for a backend that an ONNX file does not have.
     """
     given = load_recipe(config.recipe) if config.recipe else Recipe()
-    if source.is_dir():
+    if is_bundle(source):
         return _of_bundle(source, given, config)
     if config.trusted_keys or config.require_signature:
         raise UsageError(f"expected a bundle, which can be signed, found the file {source}", "edgekit deploy")
@@ -113,34 +130,28 @@ def open_subject(source: Path, config: ValidateConfig) -> Subject:
 def _of_bundle(path: Path, given: Recipe, config: ValidateConfig) -> Subject:
     trust = trust_in(config.trusted_keys or None, config.require_signature)
     names, _ = read_signed(path, trust)
-    reports = {ACCURACY} & names.files.keys()
-    found = verify(path, keep={names.preprocess, names.postprocess, *reports}, trust=trust)
+    archived = {names.model.file} if is_archive(path) else set()
+    found = verify(path, keep={names.preprocess, names.postprocess, *archived}, trust=trust)
     manifest = found.manifest
+    copied = _Copied(found) if archived else None
+    onnx = copied.onnx if copied else path / manifest.model.file
     answer: Postprocess | None = given.postprocess or found.table(Postprocess, manifest.postprocess)
     labels = answer.labels if isinstance(answer, Classify) else ()
     return Subject(
         path=path,
-        onnx=path / manifest.model.file,
+        onnx=onnx,
         inputs=manifest.inputs,
         outputs=manifest.outputs,
         preprocess=of_pictures(given.preprocess or found.table(Preprocess, manifest.preprocess)),
         classes=labels,
         classifies=isinstance(answer, Classify),
-        narrow=narrow_dtypes(read_onnx(path / manifest.model.file)),
+        narrow=narrow_dtypes(read_onnx(onnx)),
         manifest=manifest,
-        promises=_promises(found.contents[ACCURACY]) if reports else (),
+        promises=parse_budget(manifest.budget) if manifest.budget else (),
         trusted_keys=config.trusted_keys,
         require_signature=config.require_signature,
+        copied=copied,
     )
-
-
-def _promises(report: bytes) -> tuple[Limit, ...]:
-    try:
-        return promised(parse_json(report))
-    except (ValueError, RecipeError) as error:
-        raise IntegrityError(
-            f"expected the promises of the bundle in {ACCURACY}, found: {first_line(error)}"
-        ) from error
 
 
 @dataclass(frozen=True)

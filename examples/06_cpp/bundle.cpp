@@ -15,6 +15,19 @@ constexpr char const* kManifest = "manifest.json";
 constexpr std::uint64_t kLargestManifest = 1 << 20;
 constexpr std::uint64_t kLargestFile = std::uint64_t{1} << 33;
 constexpr char const* kAgain = "; next: get the bundle again";
+// TensorRT's engines run on the platform alone that they were built on.
+#ifdef _WIN32
+constexpr char const* kOs = "windows";
+#else
+constexpr char const* kOs = "linux";
+#endif
+#ifdef __aarch64__
+constexpr char const* kArchitecture = "aarch64";
+#else
+constexpr char const* kArchitecture = "x86_64";
+#endif
+
+bool is_or_unknown(std::string const& said, char const* here) { return said.empty() || said == here; }
 
 Refusal damaged(std::string const& line) { return Refusal(kIntegrity, line); }
 
@@ -116,8 +129,8 @@ Bundle::Bundle(std::filesystem::path folder) : folder_(std::move(folder)) {
 }
 
 void Bundle::take(Json const& manifest) {
-    if (manifest.at("schema").number() != 2)
-        throw damaged("expected a bundle manifest of schema 2, found another; next: an edgekit_run of its age");
+    if (manifest.at("schema").number() != 3)
+        throw damaged("expected a bundle manifest of schema 3, found another; next: an edgekit_run of its age");
     for (auto const& [name, entry] : manifest.at("files").table()) {
         if (!plain(name) || name == kManifest) throw damaged("expected plain file names, found " + name);
         auto const size = static_cast<std::uint64_t>(whole(entry.at("size"), kLargestFile));
@@ -134,6 +147,8 @@ void Bundle::take(Json const& manifest) {
                       "expected preprocessing and labels in the bundle, found none; next: deploy with a recipe");
     for (auto const& name : {model, preprocess, postprocess}) check_listed(name);
     for (Json const& entry : manifest.at("engines").list()) {
+        if (!is_or_unknown(entry.at("os").text(), kOs)) continue;
+        if (!is_or_unknown(entry.at("architecture").text(), kArchitecture)) continue;
         Engine engine{entry.at("file").text(),
                       entry.at("flavour").text(),
                       entry.at("version").text(),

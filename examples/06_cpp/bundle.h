@@ -1,4 +1,4 @@
-// A bundle of edgekit, schema 2: its manifest, and the bytes of its files once they were verified.
+// A bundle of edgekit, schema 3: its manifest, and the bytes of its files once they were verified.
 #pragma once
 #include <cstdint>
 #include <filesystem>

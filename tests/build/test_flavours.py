@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import sys
+
 import pytest
 
 onnx = pytest.importorskip("onnx")
@@ -23,6 +27,31 @@ def test_networks_are_strongly_typed_on_every_flavour(small_onnx, tmp_path, with
     report = build(small_onnx, tmp_path / "a.engine", BuildConfig(target))
     assert (asked["flags"], report.version) == (flags, version)
     assert report.path.read_bytes() == b"ftrt an engine"
+
+
+@pytest.mark.parametrize(
+    ("target", "version", "package", "cuda"),
+    [
+        ("jetpack6", "10.3.0", None, "12.0"),  # JetPack's own, 12.6: a driver of any 12 will do
+        ("jetpack7.2", "11.4.1", None, "13.0"),
+        ("desktop", "10.13.2", "tensorrt_cu12", "12.0"),
+        ("desktop", "11.4.1", "tensorrt_cu13", "13.0"),
+        ("desktop", "11.4.1", None, ""),  # of a tar file nothing tells
+    ],
+)
+def test_an_engine_says_which_platform_and_driver_it_needs(
+    small_onnx, tmp_path, with_tensorrt, monkeypatch, target, version, package, cuda
+):
+    def known(name):
+        if name != package:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version
+
+    with_tensorrt(version)
+    monkeypatch.setattr("importlib.metadata.version", known)
+    report = build(small_onnx, tmp_path / "a.engine", BuildConfig(target))
+    assert (report.os, report.architecture) == (sys.platform, os.uname().machine)
+    assert report.minimum_cuda == cuda
 
 
 def test_the_engine_is_asked_for_its_layers_where_the_log_has_none(small_onnx, tmp_path, with_tensorrt):

@@ -51,6 +51,7 @@ def test_a_recurrence_is_taken_and_the_library_loaded_first(tmp_path, orin, with
     assert report.compute.total_macs == 16 * 1024 * (40 + 256)
     assert report.compute.shares == {"fp16": 1.0}
     assert (report.plugins, report.plugins_sha256) == (orin, sha256_of(orin))
+    assert report.plugin_creators == ("EdgekitLSTM 1 edgekit",)
 
 
 def test_an_attention_with_a_cache_is_taken_and_a_plain_one_is_not(tmp_path, orin, with_tensorrt):
@@ -69,8 +70,9 @@ def test_an_attention_with_a_cache_is_taken_and_a_plain_one_is_not(tmp_path, ori
 
 def test_off_takes_none(tmp_path, orin, with_tensorrt):
     asked = with_tensorrt("10.3.0")
-    built(tmp_path, recurrent(), plugins="off")
+    report = built(tmp_path, recurrent(), plugins="off")
     assert (parsed(asked), "library" in asked) == ([("", "LSTM")], False)
+    assert report.plugin_creators == ()
 
 
 def test_what_does_not_fit_stays_and_no_library_is_loaded(tmp_path, orin, with_tensorrt):

@@ -13,7 +13,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from edgekit.bundle import Contents, EngineEntry, FileEntry, Manifest, ModelEntry, pack, read_manifest, sign
+from edgekit.bundle import (
+    Contents,
+    EngineEntry,
+    FileEntry,
+    Manifest,
+    ModelEntry,
+    QuantizationEntry,
+    pack,
+    read_manifest,
+    sign,
+)
 from edgekit.files import sha256_of
 from edgekit.specs import TensorSpec
 
@@ -46,6 +56,10 @@ def make_good(folder: Path, model: Path, key: Path) -> Path:
         ranges={"batch": (1, 1, 8)},
         engines=(EngineEntry("model.engine", "tensorrt_rtx", "1.7.1.116", ("8.6",)),),
         files={},
+        budget="sqnr_db>=30.0,p99_ms<=20.0",
+        fps=30.0,
+        reports=("reports/accuracy.json",),
+        tools={"onnx": "1.19.1", "python": "3.11.7"},
     )
     made = {
         "model.engine": engine_bytes(),
@@ -143,11 +157,11 @@ IN_THE_MANIFEST: dict[str, Kind] = {
     "another verdict": edited("manifest.json", '"verdict": ""', '"verdict": "PASS"'),
     "no JSON": written("manifest.json", "{"),
     "a list": written("manifest.json", "[]"),
-    "another schema": edited("manifest.json", '"schema": 2', '"schema": 3'),
-    "a key twice": edited("manifest.json", '"schema": 2', '"schema": 2,\n "schema": 2'),
+    "another schema": edited("manifest.json", '"schema": 3', '"schema": 4'),
+    "a key twice": edited("manifest.json", '"schema": 3', '"schema": 3,\n "schema": 3'),
     "an unknown key": edited("manifest.json", '"schema"', '"more": 1,\n "schema"'),
-    "NaN": edited("manifest.json", '"schema": 2', '"schema": NaN'),
-    "a number of 5000 digits": edited("manifest.json", '"schema": 2', '"schema": ' + "2" * 5000),
+    "NaN": edited("manifest.json", '"schema": 3', '"schema": NaN'),
+    "a number of 5000 digits": edited("manifest.json", '"schema": 3', '"schema": ' + "2" * 5000),
     "half of a character": edited("manifest.json", '"verdict": ""', '"verdict": "\\ud800"'),
     "a byte order mark": edited("manifest.json", "{", "\ufeff{"),
     "UTF-16": lambda bundle: written("manifest.json", (bundle / "manifest.json").read_text().encode("utf-16"))(bundle),
@@ -161,6 +175,20 @@ IN_THE_MANIFEST: dict[str, Kind] = {
     "a model that is not there": saying(model=ModelEntry("other.onnx", "", "", "fp32", "all")),
     "an optimisation that is none": saying(model=ModelEntry("model.onnx", "", "", "fp32", "most")),
     "plugins that are not there": saying(**_engine(plugins="plugins.so")),
+    "plugins of no library": saying(**_engine(plugin_creators=("EdgekitLSTM 1 edgekit",))),
+    "a CUDA that is no version": saying(**_engine(minimum_cuda="new")),
+    "a report that is not there": saying(reports=("reports/latency.json",)),
+    "a source without a digest": saying(model=ModelEntry("model.onnx", "", "", "fp32", "all", "cnn", "0" * 63)),
+    "scales without a digest": saying(quantization=QuantizationEntry("max", "A" * 64)),
+    "data without a digest": saying(quantization=QuantizationEntry("max", "", "../data")),
+    "fewer than no samples": saying(quantization=QuantizationEntry("max", "", "", -1)),
+    "a budget of no promises": saying(budget="fast"),
+    "a budget of another language": saying(budget="p99_ms<=20;rm"),
+    "a negative rate": saying(fps=-1.0),
+    "a rate without a point": edited("manifest.json", '"fps": 30.0', '"fps": 30'),
+    "a rate that is a truth": edited("manifest.json", '"fps": 30.0', '"fps": true'),
+    "a version that is a number": edited("manifest.json", '"onnx": "1.19.1"', '"onnx": 1.19'),
+    "a key that was added since": edited("manifest.json", ' "tools"', ' "tool": {},\n "tools"'),
     "a tensor of objects": saying(inputs=(TensorSpec("image", "object", ("batch", 3)),)),
     "a tensor of no known type": saying(inputs=(TensorSpec("image", "float33", ("batch", 3)),)),
     "a negative axis": saying(inputs=(TensorSpec("image", "float32", (-1, 3)),)),

@@ -6,17 +6,21 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgekit.bundle import archive, unpack, verify, verify_archive, zip_layout
 from edgekit.bundle import archive as writing
+from edgekit.bundle.verify import verify_folder
 from edgekit.cli import main
 from edgekit.errors import EdgekitError, IntegrityError, OutputError
 from edgekit.runtime import Session
 from tests.bundle.hostile_archive import contents, zipped
+from tests.install.bundles import tiny
 
 
 @pytest.fixture
@@ -39,9 +43,85 @@ def test_there_and_back(bundle, ekb, tmp_path):
         assert session.run({"image": session.input("image").copy()})["logits"].shape == (1, 5)
 
 
-def test_a_session_opens_folders_and_says_so(ekb):
-    with pytest.raises(EdgekitError, match=f"found the file {ekb}; next: edgekit bundle unpack"):
-        Session.open(ekb)
+def test_what_is_read_of_a_folder_is_read_of_its_archive(bundle, ekb):
+    """Byte by byte, and by zipfile, which knows nothing of edgekit, where each of them begins."""
+    from edgekit.bundle import Trust, read_manifest, read_signed
+
+    assert (read_manifest(ekb), read_signed(ekb, Trust())) == (read_manifest(bundle), read_signed(bundle, Trust()))
+    names = {*read_manifest(bundle).files}
+    for keep in ((), {"model.onnx"}, {"reports/accuracy.json", ""}, names):
+        found = verify(ekb, keep=keep)
+        assert (found.contents, found.path) == (verify(bundle, keep=keep).contents, ekb)
+        assert found.contents == {name: (bundle / name).read_bytes() for name in keep if name}
+    data = ekb.read_bytes()
+    with zipfile.ZipFile(ekb) as opened:
+        for name, start in found.starts.items():
+            assert data[start:].startswith(opened.read(name)), name
+        assert found.starts.keys() == names
+    with pytest.raises(IntegrityError, match=r"expected other\.onnx in .*a\.ekb, found another manifest"):
+        verify(ekb, keep={"other.onnx"})
+
+
+def test_a_session_opens_an_archive(bundle, ekb, tmp_path):
+    (tmp_path / "current").symlink_to(ekb)
+    image = np.random.default_rng(0).normal(size=(3, 3, 8, 8)).astype(np.float32)
+    answers = []
+    for source in (bundle, ekb, tmp_path / "current"):
+        with Session.open(source, "ort") as session:
+            assert session.signed == "not signed"
+            answers.append(session.run({"image": image})["logits"])
+    assert np.array_equal(answers[0], answers[1])
+    assert np.array_equal(answers[0], answers[2])
+    with pytest.raises(IntegrityError, match="expected a signed bundle, found no signature"):
+        Session.open(ekb, require_signature=True)
+
+
+def test_no_second_copy_of_what_is_kept(tmp_path):
+    """Of 48 MiB; and hardly anything where nothing is kept."""
+    archive(tiny(tmp_path / "large", "A", 48 << 20), tmp_path / "large.ekb")
+    tracemalloc.start()
+    try:
+        for keep, most in (({"model.onnx"}, 52 << 20), ((), 6 << 20)):
+            tracemalloc.reset_peak()
+            found = verify(tmp_path / "large.ekb", keep=keep)
+            assert tracemalloc.get_traced_memory()[1] < most
+            assert len(found.contents) == len(keep)
+            del found
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_archived_or_signed_is_a_folder(ekb, tmp_path, keys):
+    from edgekit.bundle import sign
+
+    for call in (lambda: archive(ekb, tmp_path / "b.ekb"), lambda: sign(ekb, keys / "maker")):
+        with pytest.raises(EdgekitError, match=f"found the file {ekb}; next: edgekit bundle unpack IN.ekb DIR"):
+            call()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ekb", "bundle"]
+
+
+def test_an_archive_that_becomes_another_one_is_read_anew(ekb, tmp_path, monkeypatch):
+    """Behind its manifest another file takes its place; where the same one is written over, nobody knows of what."""
+    from edgekit.runtime import opening
+
+    archive(tiny(tmp_path / "B", "B"), tmp_path / "other.ekb")
+    real, seen = opening.read_manifest, []
+
+    def switched(path):
+        seen.append(real(path).verdict)
+        if len(seen) == 1:
+            shutil.copy(tmp_path / "other.ekb", tmp_path / "aside")
+            (tmp_path / "aside").replace(ekb)
+        return real(path) if len(seen) > 1 else first
+
+    first = real(ekb)
+    monkeypatch.setattr(opening, "read_manifest", switched)
+    monkeypatch.setattr(opening, "load", lambda verified, choice: choice.backend)
+    assert opening.open_bundle(ekb, "ort", "raise").bundle.manifest.verdict == "PASS B"
+    assert seen == [first.verdict, "PASS B"]
+    monkeypatch.setattr(opening, "read_manifest", lambda path: first)
+    with pytest.raises(IntegrityError, match=r"expected .* as it was a moment ago, found another|another manifest"):
+        opening.open_bundle(ekb, "ort", "raise")
 
 
 def test_it_is_what_zipfile_would_write(bundle, ekb):
@@ -95,11 +175,11 @@ def test_a_damaged_bundle_is_not_archived(bundle, tmp_path):
 
 def test_a_file_that_changes_while_it_is_archived_is_noticed(bundle, tmp_path, monkeypatch):
     def and_then_changed(folder):
-        found = verify(folder)
+        found = verify_folder(folder)
         (bundle / "model.onnx").write_bytes(b"x" * (bundle / "model.onnx").stat().st_size)
         return found
 
-    monkeypatch.setattr(sys.modules["edgekit.bundle.archive"], "verify", and_then_changed)
+    monkeypatch.setattr(sys.modules["edgekit.bundle.archive"], "verify_folder", and_then_changed)
     with pytest.raises(IntegrityError, match="as it was a moment ago"):
         writing(bundle, tmp_path / "a.ekb")
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]

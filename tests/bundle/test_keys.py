@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
+import itertools
+import json
 import os
 import shutil
 import stat
@@ -17,8 +20,11 @@ pytest.importorskip("cryptography", reason="signatures need the extra sign")
 
 from edgekit.bundle import Trust, key_id, make_keys, trust_in
 from edgekit.bundle.keys import read_private, read_public
+from edgekit.cli import main
 from edgekit.errors import EdgekitError, OutputError, TargetError
 from tests.bundle.signing import PKCS8, SPKI, openssl
+from tests.install.bundles import patched
+from tests.install.test_install import crashes
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is the oracle")
 
@@ -79,6 +85,106 @@ def test_a_private_key_is_for_its_owner_alone(tmp_path):
     assert modes == [0o600, 0o644]
     assert made == key_id(read_public(tmp_path / "new" / "k.pub"))
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["k", "k.pub"]
+
+
+def test_it_is_for_its_owner_alone_from_its_first_byte_on(tmp_path, monkeypatch):
+    """Whatever the umask, and before it has its name."""
+    seen, real = [], os.fsync
+
+    def fsync(file):
+        found = os.fstat(file)
+        if stat.S_ISREG(found.st_mode):
+            seen.append((stat.S_IMODE(found.st_mode), found.st_size, sorted(path.name for path in tmp_path.glob("k*"))))
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    before = os.umask(0)
+    try:
+        make_keys(tmp_path / "k")
+    finally:
+        os.umask(before)
+    sizes = [(tmp_path / name).stat().st_size for name in ("k", "k.pub")]
+    assert seen == [(0o600, sizes[0], []), (0o644, sizes[1], [])]
+
+
+@patched
+@pytest.mark.parametrize("renames", [True, False])
+def test_killed_at_any_call_of_the_system_there_is_no_half_key(tmp_path, monkeypatch, renames):
+    """Nothing, or the public one alone, or both; then it goes on, at once or when that one is removed."""
+    if not renames:
+        monkeypatch.setattr("edgekit.files._renamed", lambda *_: False)
+    seen = set()
+    for place in itertools.count():
+        key = tmp_path / str(place) / "k"
+        key.parent.mkdir()
+        if not crashes(monkeypatch, lambda key=key: make_keys(key), place):
+            break
+        found = tuple(name for name in ("k", "k.pub") if (key.parent / name).exists())
+        seen.add(found)
+        for name in found:
+            {"k": read_private, "k.pub": read_public}[name](key.parent / name)
+        if found == ("k.pub",):
+            with pytest.raises(
+                OutputError, match=r"found one, which stays as it is; next: remove .*/k\.pub if a keygen"
+            ):
+                make_keys(key)
+            (key.parent / "k.pub").unlink()
+        if found == ("k", "k.pub"):
+            assert read_private(key).public_key().public_bytes_raw() == read_public(key.parent / "k.pub")
+            with pytest.raises(OutputError, match="found one, which stays as it is; next: another KEY"):
+                make_keys(key)
+        else:
+            make_keys(key)
+            assert sorted(path.name for path in key.parent.iterdir()) == ["k", "k.pub"], "what lay aside is gone"
+    assert seen == {(), ("k.pub",), ("k", "k.pub")}
+
+
+def test_a_private_key_that_cannot_appear_takes_the_public_one_with_it(tmp_path, monkeypatch):
+    from edgekit.bundle import keys as room
+
+    real = room.put_in_place
+
+    def full(partial, path):
+        if path.name == "k":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(partial, path)
+
+    monkeypatch.setattr(room, "put_in_place", full)
+    with pytest.raises(OutputError, match=r"expected to be able to write .*/k, found: Input/output error"):
+        make_keys(tmp_path / "k")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_at_once_one_makes_the_key(tmp_path, monkeypatch):
+    """The other one came first, behind the look whether there is one."""
+    from edgekit.bundle import keys as room
+
+    monkeypatch.setattr(
+        room, "beside", lambda path, real=room.beside: (other.pop()() if other else None, real(path))[1]
+    )
+    other = [lambda: make_keys(tmp_path / "k")]
+    with pytest.raises(OutputError, match=r"expected no file at .*/k\.pub, found one, which stays"):
+        make_keys(tmp_path / "k")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["k", "k.pub"]
+    assert read_private(tmp_path / "k").public_key().public_bytes_raw() == read_public(tmp_path / "k.pub")
+
+
+@pytest.mark.parametrize(
+    ("mode", "warned"), [(0o600, False), (0o400, False), (0o700, False), (0o640, True), (0o604, True), (0o601, True)]
+)
+def test_a_key_that_others_can_read_signs_with_a_warning(small_bundle, tmp_path, monkeypatch, capsys, mode, warned):
+    monkeypatch.chdir(tmp_path)
+    make_keys(Path("k"))
+    Path("k").chmod(mode)
+    shutil.copytree(small_bundle, "bundle")
+    with pytest.raises(SystemExit) as done:
+        main(["bundle", "sign", "bundle", "--key", "k", "--json"])
+    printed = capsys.readouterr()
+    line = f"expected k to be for its owner alone, found mode {mode:04o}: who reads it signs as you; chmod 600 it"
+    assert done.value.code in (0, None)
+    assert json.loads(printed.out)["warnings"] == [line] * warned
+    assert printed.err == f"edgekit: warning: {line}\n" * warned
+    assert Path("bundle/signatures.json").exists()
 
 
 def test_two_keys_are_two_keys(keys):

@@ -62,6 +62,21 @@ def test_what_went_away_under_its_hands_is_read_where_the_link_leads_now(link, e
     assert following(link, read) == "B"
 
 
+def test_a_folder_that_another_one_took_the_place_of_is_read_anew(link):
+    """As a deploy does it, in the place that an app has open: no link is in between."""
+    tries = []
+
+    def read(folder):
+        tries.append(mark_of(folder))
+        if len(tries) == 1:
+            tiny(folder, "C")
+            raise IntegrityError("gone")
+        return mark_of(folder)
+
+    assert following(link.parent / "A", read) == "C"
+    assert tries == ["A", "C"]
+
+
 def test_one_of_the_same_name_that_was_put_there_anew_is_read_anew(link):
     tries = []
 

@@ -15,7 +15,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgekit.bundle import Contents, EngineEntry, FileEntry, Manifest, ModelEntry, pack, read_manifest, verify
+from edgekit.bundle import (
+    Contents,
+    EngineEntry,
+    FileEntry,
+    Manifest,
+    ModelEntry,
+    QuantizationEntry,
+    pack,
+    read_manifest,
+    verify,
+)
 from edgekit.errors import IntegrityError
 from edgekit.runtime import Session
 from edgekit.specs import TensorSpec
@@ -75,7 +85,7 @@ def entry(**values) -> dict:
         (lambda bundle: (bundle / "manifest.json").write_bytes(b"\xff\xfe"), "as strict JSON"),
         (lambda bundle: (bundle / "manifest.json").write_text("[" * 5000), "as strict JSON"),
         (lambda bundle: (bundle / "manifest.json").write_text(" " * (1 << 20) + "{}"), "below 1048576 bytes"),
-        (lambda bundle: change(bundle, schema=1), "schema 2"),
+        (lambda bundle: change(bundle, schema=1), "schema 3"),
         (lambda bundle: change(bundle, surprise=1), "no other keys"),
         (lambda bundle: change(bundle, files={"../model.onnx": entry()}), "plain file names"),
         (lambda bundle: change(bundle, files={"/etc/passwd": entry()}), "plain file names"),
@@ -151,7 +161,7 @@ def swap_for_a_link_to_itself(bundle: Path, name: str) -> None:
         (lambda bundle: swap_for_a_link_to_itself(bundle, "manifest.json"), "expected a bundle with manifest.json"),
         (lambda bundle: os.mkfifo(bundle / "pipe"), "found a link or a device"),
         (lambda bundle: (bundle / "reports" / "more").write_text("x"), "found reports/more too"),
-        (lambda bundle: (bundle / "manifest.json").write_text("[]"), "schema 2"),
+        (lambda bundle: (bundle / "manifest.json").write_text("[]"), "schema 3"),
         (lambda bundle: (bundle / "manifest.json").write_text("1" * 5000), "as strict JSON"),
         (lambda bundle: change(bundle, files={"a": entry(mode=7)}), "unknown key 'mode'"),
         (lambda bundle: change(bundle, files={"a": entry(size=-1)}), "a size and a SHA-256"),
@@ -202,12 +212,21 @@ SPECS = st.builds(
     st.text(),
     st.dictionaries(st.text(), SIZES, max_size=3),
     st.lists(SPECS, max_size=3, unique_by=lambda spec: spec.name).map(tuple),
+    st.floats(0, allow_infinity=False),
 )
-def test_a_manifest_survives_its_own_json(text, ranges, specs):
+def test_a_manifest_survives_its_own_json(text, ranges, specs, number):
     files = {"model.onnx": FileEntry(3, "0" * 64)}
-    model = ModelEntry("model.onnx", text, text, "fp16", "all")
-    engines = (EngineEntry("model.onnx", text, text, ("8.6", text), "model.onnx"),)
+    model = ModelEntry("model.onnx", text, text, "fp16", "all", text, "1" * 64)
+    engines = (EngineEntry("model.onnx", text, text, ("8.6", text), "model.onnx", (text,), text, text, "13.0"),)
     made = Manifest("1", text, model, "", "model.onnx", "", ("model.onnx",), specs, specs, ranges, engines, files)
+    made = replace(
+        made,
+        quantization=QuantizationEntry(text, "2" * 64, "3" * 64, 7),
+        budget=f"p99_ms<={number!r}",
+        fps=number,
+        reports=("model.onnx",),
+        tools={text: text},
+    )
     assert Manifest.parse(made.dump()) == made
 
 

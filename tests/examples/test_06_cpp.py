@@ -20,8 +20,9 @@ import pytest
 from PIL import Image
 
 from edgekit.bundle import Manifest
-from edgekit.bundle.manifest import EngineEntry, ModelEntry
+from edgekit.bundle.entries import EngineEntry, ModelEntry
 from edgekit.bundle.pack import Contents, pack
+from edgekit.device import this_host
 from edgekit.plugins import building
 from edgekit.postprocess.classify import classify
 from edgekit.preprocess.image import apply
@@ -29,6 +30,7 @@ from edgekit.specs import ImagePreprocess, TensorSpec, to_table
 from tests.reading import commands, run
 from tests.test_house_rules import is_formatted
 
+HERE = this_host()
 EXAMPLE = Path(__file__).parents[2] / "examples" / "06_cpp"
 SOURCES = sorted([*EXAMPLE.glob("*.cpp"), *EXAMPLE.glob("*.h")])
 WARNINGS = ("-std=c++17", "-Wall", "-Wextra", "-Werror")
@@ -74,7 +76,9 @@ def bundle(tmp_path) -> Path:
         inputs=(TensorSpec("image", "float32", ("n", 3, 224, 224)),),
         outputs=(TensorSpec("logits", "float32", ("n", 2)),), ranges={"n": (1, 1, 8)}, files={},
         engines=(EngineEntry("a/model.engine", "tensorrt", "10.3", ("8.6", "8.7")),
-                 EngineEntry("b.engine", "tensorrt_rtx", "1.7", ("12.0",))),
+                 EngineEntry("b.engine", "tensorrt_rtx", "1.7", ("12.0",), os=HERE.os, architecture=HERE.architecture),
+                 EngineEntry("b.engine", "tensorrt_rtx", "1.8", ("12.1",), os="windows", architecture="x86_64"),
+                 EngineEntry("b.engine", "tensorrt_rtx", "1.9", ("8.7",), os=HERE.os, architecture="riscv64")),
     )  # fmt: skip
     made = {
         "model.onnx": b"no network" * 100,
@@ -178,7 +182,7 @@ def one_input(dtype: str, shape: list[object]) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("code", "said", "changes"),
     [
-        (INTEGRITY, "schema 2", {"schema": 3}),
+        (INTEGRITY, "schema 3", {"schema": 4}),
         (INTEGRITY, "plain file names, found ../x", {"files": {"../x": ENTRY}}),
         (INTEGRITY, "plain file names, found /x", {"files": {"/x": ENTRY}}),
         (INTEGRITY, "plain file names, found a/../x", {"files": {"a/../x": ENTRY}}),

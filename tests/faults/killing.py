@@ -86,6 +86,7 @@ def end(name: str, number: int, moment: Callable[[], object], before: Callable[[
     status = os.waitpid(pid, 0)[1]
     found = snapshot(command.outs)
     check_whole(found, earlier)
+    assert {Path(file).parts[1] for file in found} >= set(command.outs), "an earlier output is gone"
     if os.WIFEXITED(status):
         code, said = os.WEXITSTATUS(status), Path("said").read_text()
         assert code in (command.code, 143), (code, said)

@@ -18,7 +18,7 @@ from typing import Any
 from edgekit.bundle import Manifest, Trust, archive, unpack, verify_archive
 from edgekit.bundle.contents import read_spec
 from edgekit.bundle.engine_header import check_engine, is_engine, parse_header
-from edgekit.bundle.manifest import EngineEntry
+from edgekit.bundle.entries import EngineEntry
 from edgekit.bundle.signature import check_signatures, dump_signatures, parse_signatures
 from edgekit.bundle.strict_json import parse_json
 from edgekit.bundle.window import Window

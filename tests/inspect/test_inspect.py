@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from edgekit.build import build
+from edgekit.bundle import archive
 from edgekit.cli import main
 from edgekit.configs import BuildConfig
-from edgekit.errors import IntegrityError, OutputError
+from edgekit.errors import IntegrityError, ModelError, OutputError
 from edgekit.inspect import inspect, write_html
 from tests.html_checks import Page
 
@@ -73,6 +75,26 @@ def test_a_bundle_and_its_reports(small_bundle, tmp_path):
     (copy / "preprocess.json").write_text("{}")
     with pytest.raises(IntegrityError):
         inspect(copy)
+
+
+def test_an_archive_is_told_as_its_bundle_is(small_bundle, tmp_path):
+    ekb = tmp_path / "a.ekb"
+    archive(small_bundle, ekb)
+    found = inspect(ekb)
+    assert (found.kind, found.facts) == ("archive of a bundle", inspect(small_bundle).facts)
+    write_html(found, tmp_path / "a.html")
+    assert Page((tmp_path / "a.html").read_text()).faults == []
+    with pytest.raises(OutputError, match="expected OUT to be another file"):
+        write_html(found, ekb)
+    # By what it begins with, whatever it is called; and by its name, whatever it begins with.
+    ekb.rename(tmp_path / "a.zip")
+    assert inspect(tmp_path / "a.zip").kind == "archive of a bundle"
+    np.savez(tmp_path / "a.npz", x=np.ones(3))  # a zip as well
+    with pytest.raises(ModelError):
+        inspect(tmp_path / "a.npz")
+    ekb.write_bytes(b"\0" + (tmp_path / "a.zip").read_bytes())
+    with pytest.raises(IntegrityError, match=r"expected an archive of a bundle in .*a\.ekb, found none"):
+        inspect(ekb)
 
 
 def test_a_bundle_says_what_goes_in_comes_out_and_is_carried(small_bundle, tmp_path):

@@ -8,14 +8,16 @@ import pytest
 
 from edgekit.bundle import EngineEntry, Trust
 from edgekit.configs import InstallConfig
-from edgekit.device import Gpu, GpuSearch
+from edgekit.device import Gpu, GpuSearch, Host
 from edgekit.errors import TargetError
-from edgekit.install.fit import check_fit, engine_fits
+from edgekit.install.fit import check_fit
 from edgekit.install.health import Health
 from edgekit.install.report import report_on
 from edgekit.install.root import Root
 from edgekit.install.source import read_source
 from edgekit.reports import Stopwatch
+from edgekit.runtime.choice import choose
+from edgekit.runtime.fit import engine_fits
 
 ORIN = EngineEntry("orin.engine", "tensorrt", "10.3.0", ("8.7",))
 ADA = EngineEntry("ada.engine", "tensorrt", "11.4.0", ("8.6", "8.9"))
@@ -26,13 +28,14 @@ RTX = EngineEntry("rtx.engine", "tensorrt_rtx", "1.7.1", ("8.9",))
 def device(monkeypatch):
     """`device("8.9", tensorrt="11.4.0")`: what this machine is made to be; None for no GPU."""
 
-    def make(capability: str | None, reason: str = "", **versions: str) -> None:
+    def make(capability: str | None, reason: str = "", driver: str | None = None, **versions: str) -> None:
         gpus = (Gpu("Test GPU", capability, 8192, False),) if capability else ()
-        monkeypatch.setattr("edgekit.device.find_gpus", lambda: GpuSearch(gpus, reason))
-        for module in ("edgekit.runtime.choice", "edgekit.install.fit"):
+        monkeypatch.setattr("edgekit.device.find_gpus", lambda: GpuSearch(gpus, reason, driver))
+        monkeypatch.setattr("edgekit.device.this_host", lambda: Host("linux", "x86_64"))
+        for module in ("edgekit.runtime.choice", "edgekit.runtime.fit"):
             monkeypatch.setattr(f"{module}.installed_version", lambda flavour: versions.get(flavour, ""))
         known = {*versions, "pycuda"}
-        monkeypatch.setattr("edgekit.runtime.choice._installed", lambda module: module in known)
+        monkeypatch.setattr("edgekit.runtime.choice.installed", lambda module: module in known)
 
     return make
 
@@ -85,7 +88,7 @@ def test_which_fit(device, manifest_of):
     fits = check_fit(manifest_of(ORIN, ADA, RTX), InstallConfig(fallback=False))
     assert {fit.file: fit.fits for fit in fits} == {"orin.engine": False, "ada.engine": True, "rtx.engine": False}
     device("8.9", tensorrt="10.3.0")
-    assert [fit.fits for fit in engine_fits(manifest_of(ORIN, ADA))] == [False, True], "TensorRT has the last word"
+    assert [fit.fits for fit in engine_fits((ORIN, ADA))] == [False, True], "TensorRT has the last word"
 
 
 def test_who_asks_for_onnxruntime_may_have_it(device, manifest_of):
@@ -103,7 +106,7 @@ def test_an_engine_without_a_runtime_is_a_warning_of_the_report(device, manifest
 
     def warnings(engine: str, *engines: EngineEntry) -> tuple[str, ...]:
         health = Health("ort", "cpu", engine, "a reason", "nothing")
-        return report_on(place, source, engine_fits(manifest_of(*engines)), health, Stopwatch()).warnings
+        return report_on(place, source, engine_fits(engines), health, Stopwatch()).warnings
 
     assert warnings("", ORIN) == (
         "no engine of the bundle runs here, onnxruntime does (a reason): orin.engine is for SM 8.7, TensorRT 10.3.0; "
@@ -111,3 +114,46 @@ def test_an_engine_without_a_runtime_is_a_warning_of_the_report(device, manifest
         "device",
     )
     assert warnings("ada.engine", ORIN, ADA) == warnings("") == ()
+
+
+@pytest.mark.parametrize(
+    ("bound", "says"),
+    [
+        (
+            {"os": "linux", "architecture": "aarch64"},
+            "is for SM 8.9, TensorRT-RTX 1.7.1, linux aarch64; this device is SM 8.9, TensorRT-RTX 1.7.1, linux x86_64",
+        ),
+        (
+            {"os": "windows", "architecture": "x86_64"},
+            "is for SM 8.9, TensorRT-RTX 1.7.1, windows x86_64; this device is SM 8.9, TensorRT-RTX 1.7.1, linux x86_64",
+        ),
+        (
+            {"minimum_cuda": "13.0"},
+            "is for SM 8.9, TensorRT-RTX 1.7.1, a driver of CUDA 13.0; this device is SM 8.9, TensorRT-RTX 1.7.1, a "
+            "driver of CUDA 12.9;",
+        ),
+    ],
+)
+@pytest.mark.parametrize("backend", ["auto", "rtx"])
+def test_an_engine_is_bound_to_platform_and_driver_too(device, manifest_of, backend, bound, says):
+    device("8.9", driver="12.9", tensorrt_rtx="1.7.1")
+    engine = replace(RTX, **bound)
+    assert says in refusal(manifest_of(engine), backend=backend, fallback=False)
+    assert choose(manifest_of(RTX, engine), backend)[0].engine == RTX
+    assert not any(choice.engine == engine for choice in choose(manifest_of(RTX, engine), backend))
+
+
+@pytest.mark.parametrize("bound", [{"os": "linux", "architecture": "x86_64", "minimum_cuda": "12.0"}, {}])
+def test_what_is_bound_to_this_very_device_is_chosen(device, manifest_of, bound):
+    device("8.9", driver="12.9", tensorrt_rtx="1.7.1")
+    engine = replace(RTX, **bound)
+    for backend in ("auto", "rtx"):
+        assert choose(manifest_of(engine), backend)[0].engine == engine
+
+
+def test_who_asks_for_an_engine_of_another_gpu_is_told_before_it_is_read(device, manifest_of):
+    device("7.5", tensorrt_rtx="1.7.1")
+    with pytest.raises(TargetError, match=r"expected an engine that runs here, found none: rtx\.engine is for SM 8.9"):
+        choose(manifest_of(RTX), "rtx")
+    device(None, "no driver", tensorrt_rtx="1.7.1")  # then the loading says what is missing
+    assert choose(manifest_of(RTX), "rtx")[0].engine == RTX

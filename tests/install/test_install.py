@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit import files
 from edgekit.bundle import archive
 from edgekit.configs import InstallConfig
 from edgekit.errors import EdgekitError, IntegrityError, OutputError, SessionError, TargetError
@@ -377,7 +378,7 @@ def path_of(file: int) -> str:
     return str(Path(f"/proc/self/fd/{file}").readlink())
 
 
-SYSTEM = ("open", "mkdir", "rename", "replace", "symlink", "unlink", "rmdir", "fsync")
+SYSTEM = ("open", "mkdir", "rename", "replace", "link", "symlink", "unlink", "rmdir", "fsync")
 
 
 class Crash(BaseException):
@@ -388,13 +389,14 @@ class Crash(BaseException):
 def calls(monkeypatch, before):
     """Call `before(name, arguments)` at every call of the system that changes something, or could."""
     with monkeypatch.context() as patch:
-        for name in SYSTEM:
+        # The last is the system's renameat2, for which Python has no name.
+        for where, name in (*((os, name) for name in SYSTEM), (files, "_renamed")):
 
-            def called(*arguments, _name=name, _real=getattr(os, name), **named):
+            def called(*arguments, _name=name, _real=getattr(where, name), **named):
                 before(_name, arguments)
                 return _real(*arguments, **named)
 
-            patch.setattr(os, name, called)
+            patch.setattr(where, name, called)
         yield
 
 

@@ -63,7 +63,8 @@ def same(first: Path, second: Path) -> bool:
 
 KEYS = {
     "stage", "path", "seconds", "peak_rss_mib", "warnings", "precision", "source", "bytes_before", "bytes_after",
-    "weights", "kept_ops", "quantized_layers", "left", "calibrated_on", "calibration_sha256", "verdict", "exit_code",
+    "weights", "kept_ops", "quantized_layers", "left", "calibrated_on", "calibration_sha256",
+    "calibration_samples", "method", "verdict", "exit_code",
     "held_back_samples", "held_back", "tried", "kept_layers", "ranking",
 }  # fmt: skip
 

@@ -25,14 +25,15 @@ def test_auto_picks_the_engine_of_this_gpu_and_says_why_not(with_engine, monkeyp
         return lambda: GpuSearch((Gpu("Test GPU", capability, 8192, False),), "", "13.0")
 
     monkeypatch.setattr("edgekit.device.find_gpus", gpu("8.9"))
-    monkeypatch.setattr("edgekit.runtime.choice._installed", lambda module: True)
+    monkeypatch.setattr("edgekit.runtime.choice.installed", lambda module: True)
     assert choose(with_engine, "auto")[0].backend == "rtx"
-    monkeypatch.setattr("edgekit.runtime.choice._installed", lambda module: module not in ("pycuda", "cuda.bindings"))
+    monkeypatch.setattr("edgekit.runtime.choice.installed", lambda module: module not in ("pycuda", "cuda.bindings"))
     assert "with its TensorRT and pycuda or cuda-bindings" in choose(with_engine, "auto")[0].reason
     monkeypatch.setattr("edgekit.device.find_gpus", gpu("7.5"))
     (choice,) = choose(with_engine, "auto")
     assert choice.backend == "ort"
-    assert "no engine for compute capability 7.5" in choice.reason
+    assert choice.reason.startswith("model.rtx.engine is for SM 8.6 and 8.9, TensorRT-RTX 1.")
+    assert "this device is SM 7.5, TensorRT-RTX 1." in choice.reason
     monkeypatch.setattr("edgekit.device.find_gpus", lambda: GpuSearch((), "no driver at all"))
     assert choose(with_engine, "auto")[0].reason == "no GPU here: no driver at all"
 
@@ -69,7 +70,7 @@ def test_an_engine_that_does_not_load_is_said_and_onnxruntime_takes_its_place(sm
     monkeypatch.setattr("edgekit.runtime.opening.read_manifest", lambda path: manifest)
     monkeypatch.setattr("edgekit.runtime.opening._verified", lambda path, manifest, choice, trust: verified)
     monkeypatch.setattr("edgekit.device.find_gpus", lambda: gpu)
-    monkeypatch.setattr("edgekit.runtime.choice._installed", lambda module: True)
+    monkeypatch.setattr("edgekit.runtime.choice.installed", lambda module: True)
     monkeypatch.setattr("edgekit.runtime.trt.TensorRTBackend", refuses)
     found = verify(small_bundle, keep={"model.onnx"})
     verified = replace(found, contents=found.contents | {"1.7.1.engine": b""})
