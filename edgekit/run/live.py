@@ -18,6 +18,7 @@ from edgekit.run.samples import SOUNDS, TEXTS
 from edgekit.runtime import Session
 from edgekit.runtime.loop import Event, LoopReport, Policy, Processed, StreamLoop, realtime
 from edgekit.runtime.loop.answers import AnswersFile, brief
+from edgekit.runtime.loop.placed import placed
 from edgekit.runtime.sources import Reconnecting, Source, open_source
 from edgekit.specs import AudioPreprocess, ImagePreprocess
 
@@ -30,7 +31,8 @@ _SAY_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer of a loop in words, with the age of its frame and how many were dropped so far."""
+    """An answer of a loop in words, boxes in pixels of the frame, with the age of its frame and how many were dropped
+    so far."""
 
     name: str
     answer: tuple[str, ...]
@@ -94,7 +96,7 @@ def run_live(session: Session, config: RunConfig, show: Show, name: str) -> Loop
             page = stack.enter_context(LivePage(config.port, View.of(session, policy), name=name))
             sinks.append(page.sink)
         if config.answers is not None:
-            sinks.append(stack.enter_context(AnswersFile(config.answers)).write)
+            sinks.append(stack.enter_context(AnswersFile(config.answers, session.preprocessing)).write)
         loop = StreamLoop(source, session, sinks, policy, told.event)
         told.loop = loop
         if page is not None:
@@ -172,7 +174,8 @@ class _Told:
             return
         self._next_s = now_s + _SAY_EVERY_S
         dropped = self.loop.snapshot()["dropped"] if self.loop is not None else 0
-        answer = brief(self._session.postprocessing, done.answer)
+        session = self._session
+        answer = brief(session.postprocessing, placed(done.answer, session.preprocessing, done.frame.data))
         name = str(done.frame.number)
         self._say(Answered(name, answer, done.age_ms, done.timing.compute_ms, done.held, dropped))
 

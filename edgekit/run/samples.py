@@ -14,6 +14,7 @@ from edgekit.data import Data, PictureData, batches, open_data, read_picture
 from edgekit.errors import DataError
 from edgekit.postprocess import lines
 from edgekit.runtime import Session
+from edgekit.runtime.loop.placed import placed
 from edgekit.specs import AudioPreprocess, TextPreprocess, of_pictures
 
 SOUNDS = (".wav", ".wave")
@@ -22,7 +23,10 @@ TEXTS = (".txt",)
 
 @dataclass(frozen=True)
 class Frame:
-    """One input: `answer` is its labels with probabilities, or what else the bundle makes of it, or shapes."""
+    """One input: `answer` is its labels with probabilities, or what else the bundle makes of it, or shapes.
+
+    Boxes are in pixels of the picture; of arrays, in those of the network's input.
+    """
 
     name: str
     answer: tuple[str, ...]
@@ -73,7 +77,7 @@ def _items(session: Session, items: list[tuple[str, Callable[[], Any]]], top: in
         session.preprocess(item)
         preprocess_ms = (time.perf_counter_ns() - start) / 1e6
         timing = session.execute()
-        yield Frame(name, _answer(session, top), preprocess_ms, timing.compute_ms)
+        yield Frame(name, _answer(session, top, item), preprocess_ms, timing.compute_ms)
 
 
 def _arrays(session: Session, data: Data, top: int) -> Iterator[Frame]:
@@ -90,11 +94,15 @@ def _arrays(session: Session, data: Data, top: int) -> Iterator[Frame]:
         yield Frame(f"sample {samples.index[0]}", _answer(session, top), 0.0, timing.compute_ms)
 
 
-def _answer(session: Session, top: int) -> tuple[str, ...]:
-    """What the bundle makes of batch position 0, or the outputs' shapes where it makes nothing of them."""
+def _answer(session: Session, top: int, item: Any = None) -> tuple[str, ...]:
+    """What the bundle makes of batch position 0, or the outputs' shapes where it makes nothing of them.
+
+    Boxes are in pixels of `item`, where that is a picture, else of the network's input.
+    """
     if session.postprocessing is None:
         return tuple(f"{name}{list(session.output(name).shape)}" for name in session.outputs)
     try:
-        return lines(session.postprocessing, session.postprocess(top)[0])
+        answer = placed(session.postprocess(top)[0], session.preprocessing, item)
+        return lines(session.postprocessing, answer)
     except DataError as error:
         return (str(error),)

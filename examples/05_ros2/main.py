@@ -7,11 +7,11 @@ import sys
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from node_logic import Answerer, ImageTopic, as_text
+from node_logic import Answerer, ImageTopic, as_text, picture, unpacked
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from edgekit.errors import EdgekitError, SessionError, UsageError
@@ -24,22 +24,33 @@ except ImportError:  # a package that is not part of every ROS
 # As qos_profile_sensor_data, but one deep: of images that wait, only the newest is worth an answer.
 NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
+# As image_transport names them: the message, its topic, and what makes a picture of it.
+TRANSPORTS = {
+    "raw": (Image, "image", picture),
+    "compressed": (CompressedImage, "image/compressed", unpacked),
+}
+
 
 class LabelNode(Node):
-    """Subscribes to `image`; publishes `label`, `classification` where vision_msgs is there, and /diagnostics."""
+    """Subscribes to `image` or `image/compressed`; publishes `label`, /diagnostics, and where vision_msgs is there
+    `classification`."""
 
     def __init__(self) -> None:
         super().__init__("edgekit")
         bundle = self.declare_parameter("bundle", "").value
         if not bundle:
             raise UsageError("expected the parameter bundle, found none", "--ros-args -p bundle:=BUNDLE")
+        transport = self.declare_parameter("image_transport", "raw").value
+        if transport not in TRANSPORTS:
+            raise UsageError(f"expected image_transport raw or compressed, found {transport!r}")
         self.labels = self.create_publisher(String, "label", 10)
         self.classes = Classification and self.create_publisher(Classification, "classification", 10)
         self.diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
-        self.topic = ImageTopic("image")
+        kind, name, read = TRANSPORTS[transport]
+        self.topic = ImageTopic(name, read)
         backend = self.declare_parameter("backend", "auto").value
         self.answerer = Answerer(bundle, self.topic, self.publish, self.tell, backend)
-        self.create_subscription(Image, "image", self.on_image, NEWEST)
+        self.create_subscription(kind, name, self.on_image, NEWEST)
         self.create_timer(1.0, self.diagnose)
         self.answerer.start()  # last: where anything else fails, no thread is left behind
 

@@ -6,6 +6,7 @@ own Session, since a session belongs to one thread.
 
 from __future__ import annotations
 
+import io
 import json
 import queue
 import threading
@@ -29,6 +30,10 @@ ENCODINGS: dict[str, tuple[int, Any]] = {
     "bgra8": (4, slice(2, None, -1)),
     "mono8": (1, [0, 0, 0]),
 }
+# What the four pixels of each 2 x 2 of a sensor saw, row by row.
+BAYER = {f"bayer_{order}8": order for order in ("rggb", "bggr", "gbrg", "grbg")}
+# More are no camera's: a few bytes can claim any number of them.
+MOST_PIXELS = 64_000_000
 # A stamp further from the node's clock is of another clock, such as that of a recording played without /clock.
 MOST_SECONDS_OFF = 10.0
 # Without an image for so long the node warns.
@@ -46,32 +51,65 @@ def picture(message: Any) -> np.ndarray:
     """A sensor_msgs/Image as uint8 [H,W,3] RGB; raises DataError for one that is none.
 
     But for mono8 its memory is the message's own: rclpy makes a message for each image, and no one writes to it again.
+    Of a Bayer pattern each 2 x 2 is one pixel, so that the picture is half as high and wide: networks take less still.
     """
-    if message.encoding not in ENCODINGS:
+    bayer = BAYER.get(message.encoding)
+    if message.encoding not in ENCODINGS and bayer is None:
         raise DataError(
-            f"expected an image of {', '.join(ENCODINGS)}, found {message.encoding[:40]!r}",
+            f"expected an image of {', '.join([*ENCODINGS, *BAYER])}, found {message.encoding[:40]!r}",
             "another format of the camera's driver",
         )
-    size, order = ENCODINGS[message.encoding]
+    size, order = ENCODINGS.get(message.encoding, (1, None))
     height, width, step = message.height, message.width, message.step
     if not (height and width) or step < width * size or len(message.data) != height * step:
         raise DataError(
             f"expected {height} rows of at least {width * size} bytes, found {len(message.data)} bytes, {step} a row"
         )
     rows = np.frombuffer(message.data, np.uint8).reshape(height, step)
+    if bayer is not None:
+        return of_bayer(rows[:, :width], bayer)
     return rows[:, : width * size].reshape(height, width, size)[:, :, order]
 
 
+def of_bayer(rows: np.ndarray, order: str) -> np.ndarray:
+    """uint8 [H,W] of a sensor as uint8 [H/2,W/2,3] RGB; an odd last row or column is left out."""
+    height, width = (size // 2 * 2 for size in rows.shape)
+    if not (height and width):
+        raise DataError(f"expected at least 2 x 2 pixels of a Bayer pattern, found {rows.shape[0]} x {rows.shape[1]}")
+    seen = [rows[y:height:2, x:width:2] for y in range(2) for x in range(2)]
+    first, second = (pixels for pixels, colour in zip(seen, order, strict=True) if colour == "g")
+    green = (first.astype(np.uint16) + second + 1) // 2
+    return np.stack([seen[order.index("r")], green.astype(np.uint8), seen[order.index("b")]], axis=2)
+
+
+def unpacked(message: Any) -> np.ndarray:
+    """A sensor_msgs/CompressedImage as uint8 [H,W,3] RGB; raises DataError for other than JPEG or PNG of 8 bits."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(message.data), formats=("JPEG", "PNG")) as image:
+            found = f"{image.width} x {image.height} of mode {image.mode}"
+            if image.mode[0] not in "IF" and image.width * image.height <= MOST_PIXELS:
+                return np.asarray(image.convert("RGB"))
+    except Exception as error:  # Pillow's decoders raise what they like on a damaged picture
+        raise DataError(
+            f"expected a JPEG or PNG, found one of format {message.format[:40]!r} that cannot be decoded",
+            "-p image_transport:=raw",
+        ) from error
+    raise DataError(f"expected at most 8 bits and {MOST_PIXELS} pixels, found {found}", "-p image_transport:=raw")
+
+
 class ImageTopic:
-    """An edgekit Source: `feed` gets what the subscription gets, `frames` gives it to the loop.
+    """An edgekit Source: `feed` gets what the subscription gets, `read` makes a picture of it, and `frames` gives it to
+    the loop.
 
     Nothing is dropped here: the loop takes each frame at once, and drops and counts what is too much.
     """
 
     rate = None
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, read: Callable[[Any], np.ndarray] = picture) -> None:
+        self.name, self._read = name, read
         self.refused = 0
         self.last_ns = 0  # when the last image came, refused or not; 0 for never
         self.note: Callable[[str, str, str], object] = lambda kind, message, source: None
@@ -84,10 +122,10 @@ class ImageTopic:
         arrived_ns = self.last_ns = time.perf_counter_ns()
         number, self._number = self._number, self._number + 1
         try:
-            data = picture(message)
+            data = self._read(message)
         except DataError as error:
             self.refused += 1
-            self._say("refused", error.problem)
+            self._say("refused", str(error))
             return
         captured_ns = arrived_ns - self._age_ns(message.header.stamp, now_ns)
         self._given.put(ImageFrame(data, captured_ns, number, self.name, message.header))

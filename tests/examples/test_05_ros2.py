@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import array
 import importlib.util
+import io
 import json
 import queue
+import re
 import runpy
 import shlex
 import sys
@@ -121,9 +123,106 @@ def test_a_colour_image_is_not_copied(cat):
     assert found[0, 0, 2] == cat[0, 0, 2] ^ 255
 
 
+def mosaic(rgb: np.ndarray, order: str) -> np.ndarray:
+    """What a sensor behind a Bayer filter sees of a picture: one colour a pixel, one pixel after the other."""
+    seen = np.empty((*rgb.shape[:2], 1), np.uint8)
+    for y in range(rgb.shape[0]):
+        for x in range(rgb.shape[1]):
+            seen[y, x] = rgb[y, x, "rgb".index(order[y % 2 * 2 + x % 2])]
+    return seen
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize("order", ["rggb", "bggr", "gbrg", "grbg"])
+def test_a_bayer_pattern_is_the_picture_at_half_its_size(cat, order, padding):
+    even = cat[: cat.shape[0] // 2 * 2, : cat.shape[1] // 2 * 2]
+    half = even.reshape(even.shape[0] // 2, 2, even.shape[1] // 2, 2, 3).astype(np.float64).mean(axis=(1, 3))
+    found = logic.picture(message(mosaic(cat, order), f"bayer_{order}8", padding))
+    assert (found.shape, found.dtype) == (half.shape, np.uint8)
+    assert np.abs(found - half).mean(axis=(0, 1)).max() < 4, "one or two pixels stand for four"
+    plain = np.full((4, 6, 3), (200, 255, 30), np.uint8)
+    found = logic.picture(message(mosaic(plain, order), f"bayer_{order}8", padding))
+    np.testing.assert_array_equal(found, plain[:2, :3])
+
+
+@pytest.mark.parametrize("size", [(1, 8), (8, 1)])
+def test_a_bayer_pattern_has_two_rows_and_columns(size):
+    with pytest.raises(DataError, match=f"expected at least 2 x 2 pixels of a Bayer pattern, found {size[0]} x"):
+        logic.picture(message(np.zeros((*size, 1), np.uint8), "bayer_rggb8"))
+
+
+@dataclass
+class CompressedImage:
+    """The fields of sensor_msgs/CompressedImage."""
+
+    header: Header
+    format: str
+    data: array.array
+
+
+def compressed(rgb: np.ndarray, kind: str, **options: object) -> CompressedImage:
+    """As image_transport's compressed_image_transport names it."""
+    file = io.BytesIO()
+    Picture.fromarray(rgb).save(file, kind, **options)
+    name = f"rgb8; {kind.lower()} compressed bgr8"
+    stamp = Stamp(NOW_NS // 10**9, NOW_NS % 10**9)
+    return CompressedImage(Header(stamp), name, array.array("B", file.getvalue()))
+
+
+def test_a_compressed_image_is_unpacked(cat):
+    np.testing.assert_array_equal(logic.unpacked(compressed(cat, "PNG")), cat)
+    found = logic.unpacked(compressed(cat, "JPEG", quality=95))
+    assert (found.shape, found.dtype) == (cat.shape, np.uint8)
+    assert np.abs(found.astype(int) - cat).mean() < 3
+    gray = logic.unpacked(compressed(cat[:, :, 1], "PNG"))
+    np.testing.assert_array_equal(gray, np.repeat(cat[:, :, 1:2], 3, axis=2))
+
+
+def test_a_camera_of_another_encoder_is_unpacked(cat):
+    """FFmpeg's MJPEG, as USB cameras have it, rather than Pillow's own."""
+    av = pytest.importorskip("av")
+    file = io.BytesIO()
+    with av.open(file, "w", format="mjpeg") as out:
+        stream = out.add_stream("mjpeg", rate=30, options={"qscale": "2"})
+        stream.height, stream.width, stream.pix_fmt = *cat.shape[:2], "yuvj444p"
+        for packet in (*stream.encode(av.VideoFrame.from_ndarray(cat, format="rgb24")), *stream.encode()):
+            out.mux(packet)
+    found = logic.unpacked(CompressedImage(Header(), "jpeg", array.array("B", file.getvalue())))
+    assert np.abs(found.astype(int) - cat).mean() < 4
+
+
+def test_what_cannot_be_unpacked_is_refused_in_one_line_and_told_once(cat, monkeypatch):
+    whole = compressed(cat, "JPEG")
+    deep = compressed((cat[:, :, 0].astype(np.uint16)) << 8, "PNG")
+    depths = CompressedImage(whole.header, "16UC1; compressedDepth png", array.array("B", bytes(12)) + deep.data)
+    no_picture = (
+        "expected a JPEG or PNG, found one of format {!r} that cannot be decoded; next: -p image_transport:=raw"
+    )
+    sixteen = f"expected at most 8 bits and 64000000 pixels, found {cat.shape[1]} x {cat.shape[0]} of mode I;16"
+    cases = [
+        (CompressedImage(whole.header, whole.format, whole.data[:-900]), no_picture.format(whole.format)),
+        (CompressedImage(whole.header, whole.format, array.array("B")), no_picture.format(whole.format)),
+        (CompressedImage(whole.header, "jpeg", array.array("B", bytes(300))), no_picture.format("jpeg")),
+        (depths, no_picture.format(depths.format)),
+        (deep, sixteen + "; next: -p image_transport:=raw"),
+    ]
+    topic, told = logic.ImageTopic("image/compressed", logic.unpacked), []
+    topic.note = lambda kind, text, source: told.append((kind, text, source))
+    for given, said in cases:
+        for _ in range(2):
+            topic.feed(given, NOW_NS)
+        assert told[-1] == ("refused", said, "image/compressed")
+    assert len(told) == len(cases) - 1, "the first two have one reason"
+    assert topic.refused == 2 * len(cases)
+    monkeypatch.setattr(logic, "MOST_PIXELS", cat.shape[0] * cat.shape[1] - 1)
+    with pytest.raises(DataError, match="expected at most 8 bits and"):
+        logic.unpacked(whole)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"encoding": "bayer_rggb16"}, "bayer_rggb8, bayer_bggr8, .* found 'bayer_rggb16'"),
         ({"encoding": "yuv422"}, "expected an image of rgb8, bgr8, .* found 'yuv422'"),
         ({"encoding": ""}, "found ''"),
         ({"encoding": "x" * 999}, "found 'x{40}'"),
@@ -499,7 +598,7 @@ class Ros:
                 ReliabilityPolicy=module(BEST_EFFORT="best effort"),
             ),
             "std_msgs.msg": module(String=String),
-            "sensor_msgs.msg": module(Image=Image),
+            "sensor_msgs.msg": module(Image=Image, CompressedImage=CompressedImage),
             "diagnostic_msgs.msg": module(
                 DiagnosticArray=DiagnosticArray, DiagnosticStatus=DiagnosticStatus, KeyValue=KeyValue
             ),
@@ -573,6 +672,19 @@ def test_the_node_publishes_labels_and_diagnostics_and_ends_in_order(lite0, phot
 
 
 @pytest.mark.slow
+def test_the_node_takes_compressed_images_as_the_readme_says(lite0, photos, run_node, capfd):
+    text = (EXAMPLE / "README.md").read_text()
+    (more,) = re.findall(r"`(-p image_transport:=compressed [^`]+)`", text)
+    images = [compressed(read(photos / f"{name}.png"), "JPEG", quality=90) for name in ("cat", "coffee")]
+    ros = Ros(images, KeyboardInterrupt)
+    assert run_node(ros, [*readme_command(), *shlex.split(more)], lite0) == 0
+    assert capfd.readouterr() == ("2 captured, 2 processed, 0 dropped: stopped\n", "")
+    assert ros.subscribed == [(CompressedImage, "/camera/image_raw/compressed", Quality("keep last", 1, "best effort"))]
+    assert [json.loads(said.data)["label"] for said in ros.published["label"]] == ["tiger cat", "espresso"]
+    assert ros.logged == []
+
+
+@pytest.mark.slow
 def test_a_loop_that_ends_by_itself_ends_the_node(lite0, cat, run_node, capfd):
     ros = Ros([message(cat)], broken="label")
     assert run_node(ros, readme_command(), lite0) == 1
@@ -588,6 +700,11 @@ def test_a_loop_that_ends_by_itself_ends_the_node(lite0, cat, run_node, capfd):
     [
         ([], 2, "expected the parameter bundle, found none"),
         (["--ros-args", "-p", "bundle:=out/none"], 1, "expected a bundle folder at out/none"),
+        (
+            ["--ros-args", "-p", "bundle:=out", "-p", "image_transport:=theora"],
+            2,
+            "expected image_transport raw or compressed, found 'theora'",
+        ),
         (["--ros-args", "-p", "bundle:=out"], 7, "expected a bundle with manifest.json"),
     ],
 )

@@ -125,7 +125,7 @@ def test_an_engine_without_a_runtime_is_a_warning_of_the_report(device, manifest
         ),
         (
             {"os": "windows", "architecture": "x86_64"},
-            "is for SM 8.9, TensorRT-RTX 1.7.1, windows x86_64; this device is SM 8.9, TensorRT-RTX 1.7.1, linux x86_64",
+            "is for SM 8.9, TensorRT-RTX 1.7.1, windows x86_64; this device is SM 8.9, TensorRT-RTX 1.7.1, linux x86",
         ),
         (
             {"minimum_cuda": "13.0"},

@@ -3,6 +3,7 @@
 from edgekit.runtime.loop.answers import AnswersFile
 from edgekit.runtime.loop.events import Event
 from edgekit.runtime.loop.golden import Golden
+from edgekit.runtime.loop.placed import placed
 from edgekit.runtime.loop.policy import Policy
 from edgekit.runtime.loop.realtime import realtime
 from edgekit.runtime.loop.report import LoopReport, Processed
@@ -21,5 +22,6 @@ __all__ = [
     "Processed",
     "StreamLoop",
     "Swap",
+    "placed",
     "realtime",
 ]

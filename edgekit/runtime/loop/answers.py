@@ -14,8 +14,9 @@ import numpy as np
 from edgekit.errors import OutputError
 from edgekit.postprocess import lines
 from edgekit.reports import plain
+from edgekit.runtime.loop.placed import placed
 from edgekit.runtime.loop.report import Processed
-from edgekit.specs import Postprocess, described
+from edgekit.specs import Postprocess, Preprocess, described
 
 _FEW = 4  # so many numbers of an array are said in words
 _BEGINS = b'{"source": '
@@ -35,10 +36,12 @@ def brief(spec: Postprocess | None, answer: Any) -> tuple[str, ...]:
 class AnswersFile:
     """A sink that writes each answer as one line of JSON, as it comes, behind those that a file of answers has already.
 
-    Raises OutputError where it cannot, and for a file that holds anything else.
+    Boxes are in pixels of the frame where `preprocessing` is that of the session, else as the answer has them. Raises
+    OutputError where it cannot write, and for a file that holds anything else.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, preprocessing: Preprocess | None = None) -> None:
+        self._preprocessing = preprocessing
         try:
             self._file: TextIO = Path(path).open("a+", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by __exit__)
         except OSError as error:
@@ -59,7 +62,7 @@ class AnswersFile:
             "captured_ns": frame.captured_ns,
             "age_ms": round(done.age_ms, 3),
             "held": done.held,
-            "answer": _json(done.answer),
+            "answer": _json(placed(done.answer, self._preprocessing, frame.data)),
         }
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from edgekit.errors import first_line
+from edgekit.errors import DataError, TargetError, UsageError, first_line
 from edgekit.runtime.loop.events import Events
 from edgekit.runtime.loop.slots import Fifo
 from edgekit.runtime.sources.frame import Frame, Source, SourceLost
@@ -16,6 +16,7 @@ class Capture:
 
     def __init__(self, source: Source, slot: Fifo, events: Events) -> None:
         self.lost = False  # the source went away, rather than came to its end
+        self.wrong = False  # there never was one: its name is wrong, and a new process would meet that again
         self.silent = False  # it has given no frame for long
         self._last_ns = 0  # when it gave one, or was begun
         self._reopened_ns = 0
@@ -72,6 +73,7 @@ class Capture:
         except Exception as error:  # whatever a driver raises: a thread must not end in silence
             if not self._stopping:
                 self.lost = True
+                self.wrong = self._next is None and _is_final(error)
                 kind = "lost source" if isinstance(error, SourceLost) else "failed source"
                 self._events.add(kind, self._source.name, first_line(error))
         finally:
@@ -81,3 +83,10 @@ class Capture:
         if self._next is not None and frame.number != self._next:
             self._events.add("gap", self._source.name, f"expected frame {self._next}, found {frame.number}")
         self._next = frame.number + 1
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether waiting does not cure it, as `Reconnecting` has it, which raises no other."""
+    if isinstance(error, TargetError):
+        return isinstance(error.__cause__, ImportError)
+    return isinstance(error, (UsageError, DataError)) and not isinstance(error, SourceLost)

@@ -58,6 +58,10 @@ class Intake:
         """Whether a source went away instead of ending."""
         return any(capture.lost for capture in self._captures)
 
+    def wrong(self) -> bool:
+        """Whether a source never was one, as of a name that is wrong."""
+        return any(capture.wrong for capture in self._captures)
+
     def blind(self) -> bool:
         """Whether a source has gone, or been silent for long."""
         return any(capture.lost or capture.silent for capture in self._captures)

@@ -10,7 +10,7 @@ from edgekit.runtime.loop.events import Event
 from edgekit.runtime.runner import Timing
 from edgekit.runtime.sources.frame import Frame
 
-FAILURES = ("source lost", "bad answers", "sink errors")
+FAILURES = ("source lost", "wrong source", "bad answers", "sink errors")
 
 
 class Processed(NamedTuple):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from array import array
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from edgekit.runtime.counters import Histogram
 from edgekit.runtime.loop.report import LoopReport, SourceReport, Spread
@@ -47,6 +50,7 @@ class Statistics:
         self._deadline_ms = math.inf if deadline_ms is None else deadline_ms
         self._processed = [0] * len(slots)
         self._ages, self._computes = Times(), Times()
+        self._answered_ns: list[int | None] = [None] * len(slots)  # when what was answered last was captured
 
     @property
     def processed(self) -> int:
@@ -59,6 +63,8 @@ class Statistics:
             self._processed[camera] += 1
             self.held += held
             self._ages.add(age_ms)
+            if not held:
+                self._answered_ns[camera] = time.perf_counter_ns() - round(age_ms * 1e6)
             self.late(age_ms)
 
     def late(self, age_ms: float) -> None:
@@ -101,6 +107,18 @@ class Statistics:
                 "compute_ms": self._computes.histogram.snapshot(),
             }
 
+    def ages(self) -> dict[str, float | None]:
+        """Milliseconds. `now` is how long ago that was captured whose answer is a camera's last good one, of several
+        cameras the longest; it grows until the next, and is None as long as a camera has had none. The rest as
+        `Spread`."""
+        with self._lock:
+            last, largest, answered_ns = self._ages.last(), self._ages.largest, list(self._answered_ns)
+        now_ns = time.perf_counter_ns()
+        waits = [(now_ns - at_ns) / 1e6 for at_ns in answered_ns if at_ns is not None]
+        now_ms = round(max(waits), 3) if len(waits) == len(answered_ns) else None
+        found = spread(last, largest)
+        return {"now": now_ms, "p50": found.p50, "p99": found.p99, "max": found.max}
+
     def report(self, **rest: Any) -> LoopReport:
         """The report; `rest` is what is not counted here."""
         with self._lock:
@@ -128,8 +146,9 @@ class Statistics:
 
 def spread(last: Sequence[float], largest: float) -> Spread:
     """By nearest rank: each percentile is a value that was measured."""
-    ordered = sorted(last)
-    if not ordered:
+    if not last:
         return Spread(0, 0.0, 0.0, 0.0)
-    p50, p99 = (round(ordered[math.ceil(q * len(ordered)) - 1], 3) for q in (0.5, 0.99))
-    return Spread(len(ordered), p50, p99, round(largest, 3))
+    ranks = [math.ceil(q * len(last)) - 1 for q in (0.5, 0.99)]
+    # A tenth of what sorting takes, for it is asked for while a loop runs, and Python's lock is held meanwhile.
+    p50, p99 = (round(float(value), 3) for value in np.partition(np.asarray(last, np.float64), ranks)[ranks])
+    return Spread(len(last), p50, p99, round(largest, 3))

@@ -136,6 +136,10 @@ class StreamLoop:
         """All counts of one moment, as `Statistics.snapshot` gives them; any thread may ask."""
         return self._statistics.snapshot()
 
+    def ages(self) -> dict[str, float | None]:
+        """How old the last answer is `now`, and p50, p99 and max of all ages, in ms, as `Statistics.ages` has them."""
+        return self._statistics.ages()
+
     def health(self) -> dict[str, Any]:
         """The state, what happened how often, and the session's own account; any thread may ask."""
         return {"state": self.state, "events": self.events.counts(), "session": self._work.health()}
@@ -180,6 +184,8 @@ class StreamLoop:
             return why
         if self._most_frames is not None and self._statistics.processed >= self._most_frames:
             return "frames"
+        if self._intake.wrong():
+            return "wrong source"
         if self._intake.exhausted():
             return "source lost" if self._intake.lost() else "sources ended"
         return ""

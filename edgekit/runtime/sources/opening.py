@@ -6,13 +6,16 @@ import re
 from pathlib import Path
 
 from edgekit.errors import DataError, UsageError
-from edgekit.runtime.sources.frame import Source
+from edgekit.runtime.sources.frame import Source, without_password
 
 FORMS = (
     "a video file, a folder of pictures, sound.wav, camera:0 (or camera:0:1280x720:mjpeg), "
-    "rtsp://… (or http, udp, tcp), 'gst:… ! appsink', microphone: (or microphone:hw:1,0), synthetic:30"
+    "rtsp://… (or http, udp, tcp; rtsp://…#timeout_s=20 for a slow one), 'gst:… ! appsink', "
+    "microphone: (or microphone:hw:1,0), synthetic:30"
 )
 _URL = re.compile(r"(rtsps?|rtmps?|https?|udp|tcp|rtp|srt)://.+")
+# FFmpeg would not see it either: what is behind # is not sent.
+_TIMEOUT = re.compile(r"#timeout_s=(.*)")
 # Names under /dev/v4l/by-path hold colons, so that the size is looked for from the end.
 _CAMERA = re.compile(r"camera:(\d+|/dev/\S+?)(?::(\d+x\d+)(?::(\w+))?)?")
 
@@ -31,6 +34,7 @@ def open_source(
     `pace` and `loop` concern recordings: played at their own pace, or as fast as they are read; begun again at the end.
     `fps` is that of a folder of pictures (30 unless given), or what a camera is asked for. Sounds come in chunks of
     `chunk` samples; `sample_rate` in Hz is what a microphone is asked for (16000), and what a file is checked against.
+    A stream that gives nothing for 5 s, at its opening or later, is lost; #timeout_s=20 behind its address allows 20.
 
     Raises UsageError for a text or a number that is none of these, DataError for a file that cannot be read,
     TargetError for a device or a package that is not there, and SourceLost for a stream that nobody serves.
@@ -79,10 +83,11 @@ def _live(text: str, fps: float | None, chunk: int, sample_rate: int | None) -> 
     if text.startswith("camera:"):
         raise UsageError(f"expected camera:0 or camera:0:1280x720:mjpeg, found {text}", FORMS)
     if _URL.fullmatch(text):
-        from edgekit.runtime.sources.streams import open_stream, without_password
+        from edgekit.runtime.sources.streams import TIMEOUT_S, open_stream
 
-        _refuse(fps, without_password(text))
-        return Live(without_password(text), open_stream(text))
+        url, timeout_s = _timeout(text, TIMEOUT_S)
+        _refuse(fps, without_password(url))
+        return Live(without_password(url), open_stream(url, timeout_s))
     if text.startswith("gst:") or " ! " in text:
         from edgekit.runtime.sources.gstreamer import Pipeline
 
@@ -94,6 +99,20 @@ def _live(text: str, fps: float | None, chunk: int, sample_rate: int | None) -> 
         _refuse(fps, text)
         return Live(text, open_microphone(text.removeprefix("microphone:") or "default", chunk, sample_rate or 16000))
     return None
+
+
+def _timeout(text: str, otherwise_s: float) -> tuple[str, float]:
+    """The address, and the seconds that stand behind it."""
+    found = _TIMEOUT.search(text)
+    if found is None:
+        return text, otherwise_s
+    try:
+        timeout_s = float(found[1])
+    except ValueError:
+        timeout_s = 0.0
+    if not 0 < timeout_s <= 3600:
+        raise UsageError(f"expected #timeout_s=SECONDS with 0 < SECONDS <= 3600, found {found[0]}", FORMS)
+    return text[: found.start()], timeout_s
 
 
 def _rate(text: str) -> float:

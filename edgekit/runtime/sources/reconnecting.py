@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from edgekit.errors import DataError, TargetError
-from edgekit.runtime.sources.frame import Frame, Source, SourceLost
+from edgekit.runtime.sources.attempt import Attempt
+from edgekit.runtime.sources.frame import Frame, Source, SourceLost, without_password
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Reconnecting:
     """A Source that opens its source again when that is lost. The first opening is at once, and its error is raised;
     with a `name` it too may fail and be tried again, as of a camera that comes up after the robot.
 
+    What waiting does not cure is raised at once: a text that names no source, a package that is missing, and, as long
+    as there was no frame yet, a file that is not there or holds none. A device's name may be misspelt or its plug out:
+    that is tried again, and the listener hears that it was not seen yet, and why. An opening that hangs keeps neither
+    `close` nor Ctrl-C waiting.
+
     A loss leaves a hole of one in the numbers, since nobody knows how many frames there were; `losses` counts them,
     and a loop hears of each. After `give_up_s` without a frame the last error is raised as
     SourceLost. What a recording ends with is an end, and no loss.
@@ -58,8 +64,10 @@ class Reconnecting:
         self._sleep = sleep or self._closed.wait
         self._clock = clock
         self._listener: Callable[[str, str], object] | None = None
-        self._source: Source | None = None if name else source()
-        self.name, self.rate = (name, None) if self._source is None else (self._source.name, self._source.rate)
+        self._attempt: Attempt | None = None
+        self._source: Source | None = None if name else Attempt(source).result()
+        self.name = without_password(name) if self._source is None else self._source.name
+        self.rate = None if self._source is None else self._source.rate
         self.losses = 0
         self.connected = True
         self._stuck = False  # it was told to be opened anew
@@ -75,6 +83,8 @@ class Reconnecting:
         while not self._closed.is_set():
             try:
                 source = self._opened()
+                if source is None:
+                    return
                 for frame in source.frames():
                     if not self.connected:
                         self._first, self.connected = self._last + 2, True
@@ -89,15 +99,19 @@ class Reconnecting:
             except (DataError, TargetError, OSError) as error:
                 if self._closed.is_set():
                     return
+                if self._hopeless(error):
+                    raise
                 self._lose(error, seen_s)
             self._sleep(next(waits))
 
     def close(self) -> None:
-        """Also ends a pause."""
+        """Also ends a pause, and an opening that is under way."""
         self._closed.set()
-        source = self._source
+        source, attempt = self._source, self._attempt
         if source is not None:
             source.close()
+        elif attempt is not None:
+            attempt.leave()
 
     def reopen(self) -> None:
         """Let go of a source that is open and gives nothing, so that it is opened anew; from any thread.
@@ -113,12 +127,20 @@ class Reconnecting:
         if self._listener is not None:
             self._listener(kind, message)
 
-    def _opened(self) -> Source:
+    def _opened(self) -> Source | None:
+        """None where it was closed meanwhile."""
         if self._source is None:
-            self._source = self._open()
-            if self._closed.is_set():  # by another thread, which saw none to close
+            self._attempt = Attempt(self._open)
+            if self._closed.is_set():  # by another thread, which saw no attempt
+                return None
+            self._source = self._attempt.result()
+            if self._closed.is_set() and self._source is not None:  # it saw neither the attempt's end nor a source
                 self._source.close()
         return self._source
+
+    def _hopeless(self, error: Exception) -> bool:
+        no_file = isinstance(error, DataError) and not isinstance(error, SourceLost)
+        return isinstance(error.__cause__, ImportError) or (no_file and self._last < 0)
 
     def _lose(self, error: DataError | TargetError | OSError, seen_s: float) -> None:
         """Count and say what was lost; an attempt that failed is no loss of its own."""
@@ -129,7 +151,8 @@ class Reconnecting:
         if self.connected:
             self.connected = False
             self.losses += 1
-            self._tell("lost", str(error))
+            # One that was never there may be misspelt rather than unplugged.
+            self._tell("lost", str(error) if self._last >= 0 else f"not seen yet: {error}")
         away_s = self._clock() - seen_s
         if self._give_up_s is not None and away_s >= self._give_up_s:
             raise SourceLost(

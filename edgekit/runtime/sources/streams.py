@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from edgekit.errors import DataError, TargetError
+from edgekit.errors import DataError, TargetError, UsageError
 from edgekit.runtime.backend import Array
 from edgekit.runtime.sources.ffmpeg import Converter, decoded, nanoseconds, pyav, rate_of, reason, video_stream
-from edgekit.runtime.sources.frame import SourceLost
+from edgekit.runtime.sources.frame import SourceLost, without_password
 
 # Without a packet for so long, a stream is lost.
 TIMEOUT_S = 5.0
@@ -87,22 +86,28 @@ def open_camera(device: str, size: str | None, coding: str | None, fps: float | 
 
 
 def open_stream(url: str, timeout_s: float = TIMEOUT_S) -> VideoStream:
-    """An rtsp, http, udp or tcp stream; RTSP over TCP, without its sound. Raises SourceLost where there is none."""
+    """An rtsp, http, udp or tcp stream; RTSP over TCP, without its sound.
+
+    `timeout_s` limits the connect with its handshake, the look at the first frames, and each wait for data. Raises
+    SourceLost where there is none, UsageError for a protocol that this FFmpeg does not know.
+    """
     av = pyav()
     # FFmpeg would look at twenty frames to tell the rate: 0.9 s at 25 a second, where three take 0.2.
     options = {"fpsprobesize": "3"}
     if url.startswith("rtsp"):
         options |= {"rtsp_transport": "tcp", "allowed_media_types": "video"}
     name = without_password(url)
+    begun_s = time.monotonic()
     try:
         container = av.open(url, options=options, timeout=timeout_s)
         return VideoStream(container, name)
-    except av.error.ExitError as error:
-        raise SourceLost(f"expected a stream at {name}, found nothing for {timeout_s:g} s") from error
+    except av.error.ProtocolNotFoundError as error:
+        known = "rtsp://… or udp://…"
+        raise UsageError(f"expected a protocol of PyAV's FFmpeg, found {url.partition(':')[0]}", known) from error
     except (av.error.FFmpegError, OSError) as error:
-        raise SourceLost(f"expected a stream at {name}, found: {reason(error)}") from error
-
-
-def without_password(url: str) -> str:
-    """An address that may be shown."""
-    return re.sub(r"(?<=://)[^/@]*@", "", url)
+        # Of RTSP, FFmpeg says "invalid data" where it was interrupted.
+        silent = isinstance(error, av.error.ExitError) or time.monotonic() - begun_s >= timeout_s
+        found = f" nothing for {timeout_s:g} s" if silent else f": {reason(error)}"
+        raise SourceLost(f"expected a stream at {name}, found{found}") from error
+    except DataError as error:  # a camera that has sent its sound only may send pictures yet
+        raise SourceLost(error.problem, error.next_step) from error

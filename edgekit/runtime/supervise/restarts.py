@@ -13,7 +13,7 @@ ON_GIVE_UP = ("stop", "continue")
 
 @dataclass(frozen=True)
 class Restarts:
-    """Every choice of a supervisor.
+    """Every choice of a supervisor, for all of its tasks or for one.
 
     start_s       how long a task may take until its loop runs: imports, engine, camera; and to let go of them
     silent_s      a task that says nothing for longer is ended: what hangs may hold Python's lock, and stop all threads

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from edgekit.errors import SessionError, UsageError
+from edgekit.errors import SessionError, UsageError, nearest
 from edgekit.reports import plain
 from edgekit.runtime.loop.events import Events, Listener
 from edgekit.runtime.loop.signals import handling
@@ -29,11 +29,12 @@ from edgekit.runtime.supervise.worker import Worker
 _EVENTS_SHOWN = 20
 
 Tasks = Mapping[str, Callable[[Worker], object]]
+Each = Restarts | Mapping[str, Restarts]
 
 
 def supervise(
     tasks: Tasks,
-    restarts: Restarts = Restarts(),
+    restarts: Each = Restarts(),
     *,
     state: Path | str | None = None,
     on_event: Listener | None = None,
@@ -48,7 +49,8 @@ def supervise(
 
 
 class Supervisor:
-    """Starts a task again when its process dies, raises, hangs or falls silent, as `restarts` says.
+    """Starts a task again when its process dies, raises, hangs or falls silent, as `restarts` says: one for all tasks,
+    or one for each name, where a task without its own has `Restarts()`.
 
     `tasks` are functions at the top of a module, each called with a `Worker`. An error that a new process would meet
     again gives the task up at once: UsageError and IntegrityError; a TargetError may be a camera that is not back yet.
@@ -58,7 +60,7 @@ class Supervisor:
     def __init__(
         self,
         tasks: Tasks,
-        restarts: Restarts = Restarts(),
+        restarts: Each = Restarts(),
         *,
         state: Path | str | None = None,
         on_event: Listener | None = None,
@@ -67,9 +69,9 @@ class Supervisor:
         if not tasks:
             raise UsageError("expected at least one task, found none", 'supervise({"see": see})')
         self.events = Events(on_event)
-        self._restarts = restarts
-        payloads = {name: payload_of(name, function, restarts) for name, function in tasks.items()}
-        self._tasks = [Task(name, payload, restarts, self.events) for name, payload in payloads.items()]
+        each = _each(tasks, restarts)
+        payloads = {name: payload_of(name, function, each[name]) for name, function in tasks.items()}
+        self._tasks = [Task(name, payload, each[name], self.events) for name, payload in payloads.items()]
         self._notifier = Notifier()
         self._start_s = self._next_s = self._alive_s = 0.0
         self._stop = self._state = ""
@@ -126,7 +128,7 @@ class Supervisor:
         self._state = "stopping" if self._stop else "running"
         for task in self._tasks:
             task.turn(now_s)
-        if self._restarts.on_give_up == "stop" and any(task.state == "given up" for task in self._tasks):
+        if any(task.stops_all for task in self._tasks):
             self._stop = self._stop or "given up"
         if self._stop:
             for task in self._tasks:
@@ -206,3 +208,15 @@ class Supervisor:
             events=self.events.last(),
             event_counts=self.events.counts(),
         )
+
+
+def _each(tasks: Tasks, restarts: Each) -> dict[str, Restarts]:
+    """By the names of all tasks. Raises UsageError for a name that no task has, and what is no Restarts."""
+    if not isinstance(restarts, Mapping):
+        restarts = dict.fromkeys(tasks, restarts)
+    for name, own in restarts.items():
+        if name not in tasks:
+            raise UsageError(f"restarts: expected the name of a task, found {name!r}; {nearest(str(name), tasks)}")
+        if not isinstance(own, Restarts):
+            raise UsageError(f"{name}: expected Restarts, found {own!r}", "Restarts(start_s=300)")
+    return {name: restarts.get(name, Restarts()) for name in tasks}

@@ -37,6 +37,7 @@ class Task:
     def _forget(self, now_s: float) -> None:
         """All that concerns one process alone."""
         self._said: dict[str, Any] = {}
+        self._aged_s = now_s  # when it last said its ages
         self._end: dict[str, Any] | None = None
         self._failure = ""  # why it is being ended
         self._start_s = self._heard_s = self._since_s = now_s  # _since_s: in its present state
@@ -49,6 +50,11 @@ class Task:
     def over(self) -> bool:
         """Whether nothing more will become of it."""
         return self.state in ("ended", "given up")
+
+    @property
+    def stops_all(self) -> bool:
+        """Whether the other tasks are to end because it was given up."""
+        return self.state == "given up" and self._restarts.on_give_up == "stop"
 
     @property
     def _ending(self) -> bool:
@@ -112,10 +118,18 @@ class Task:
             "restarts": self._ledger.count,
             "why": self.why,
             "seconds": round(now_s - self._start_s, 3) if self.process else 0.0,
+            "age_ms": self._age_ms(now_s),
             "numbers": self._said.get("numbers", {}),
             "session": self._said.get("session", {}),
             "events": self._said.get("events", []),
         }
+
+    def _age_ms(self, now_s: float) -> dict[str, Any]:
+        """As the loop said, but for what passed since: a process that hangs says nothing more."""
+        said: dict[str, Any] = self._said.get("age_ms", {})
+        if said.get("now") is None:
+            return said
+        return {**said, "now": round(said["now"] + (now_s - self._aged_s) * 1e3, 3)}
 
     def report(self) -> TaskReport:
         """At the end."""
@@ -134,6 +148,7 @@ class Task:
     def _hear(self, message: dict[str, Any], now_s: float) -> None:
         self._heard_s = now_s
         self._said.update(message)
+        self._aged_s = now_s if "age_ms" in message else self._aged_s
         self._end = message.get("end", self._end)
         self._loop = message.get("report", self._loop)
         state = message.get("state", self.state)

@@ -34,13 +34,14 @@ class Worker:
         self.name, self.told = name, False
         self._line, self._restarts = line, restarts
         self._loop: StreamLoop | None = None
-        self._state, self._failure = "starting", ""
+        self._state, self._failure, self._final = "starting", "", False
         self._beat_s = self._numbers_s = 0.0
         self._lock = threading.Lock()  # a tick must not say that a loop runs after it was said that it does not
 
     def run(self, loop: StreamLoop, frames: int | None = None, seconds: float | None = None) -> LoopReport:
         """`loop.run`, seen by the supervisor. Where a source is lost, answers are bad or sinks fail, so that the loop
-        ends, the task is a failure when it returns, unless another loop is run after it."""
+        ends, the task is a failure when it returns, unless another loop is run after it; where a source's name is
+        wrong, so that there never was one, the task is given up at once."""
         self._end_if_told()
         with self._lock:
             self._loop = loop
@@ -53,6 +54,7 @@ class Worker:
                 self._enter("stopping")
         said = _seen(loop)
         last = said["events"][-1].message if said["events"] else "no event"
+        self._final = report.failed == "wrong source"
         self._failure = f"its loop ended with {report.failed}: {last}" if report.failed else ""
         final = {**report.to_json(), "events": said["events"]}
         wire.say(self._line, {"report": final, **said}, patience_s=self._restarts.grace_s)
@@ -102,7 +104,8 @@ class Worker:
     def end(self) -> dict[str, Any]:
         """What is to be said of a task that returned."""
         good = self.told or not self._failure
-        return {"good": good, "told": self.told, "why": "" if self.told else self._failure}
+        final = self._final and not good  # a new process would find the same name
+        return {"good": good, "told": self.told, "why": "" if self.told else self._failure, "final": final}
 
     @property
     def told_early(self) -> bool:
@@ -121,6 +124,11 @@ class Worker:
 
 
 def _seen(loop: StreamLoop) -> dict[str, Any]:
-    """What is shown of a loop: its counts, without the histograms, its session and its last events."""
+    """What is shown of a loop: its ages, counts without the histograms, its session and its last events."""
     numbers = {key: value for key, value in loop.snapshot().items() if not key.endswith("_ms")}
-    return {"numbers": numbers, "session": loop.health()["session"], "events": loop.events.last()[-_EVENTS_SENT:]}
+    return {
+        "age_ms": loop.ages(),
+        "numbers": numbers,
+        "session": loop.health()["session"],
+        "events": loop.events.last()[-_EVENTS_SENT:],
+    }

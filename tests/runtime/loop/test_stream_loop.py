@@ -179,6 +179,70 @@ def test_a_source_that_goes_away_is_told_and_the_others_go_on(error):
     assert report.left_out == 3
 
 
+WRONG = [UsageError("no such scheme"), DataError("no such file")]
+
+
+@pytest.mark.parametrize("error", WRONG)
+def test_a_source_that_never_was_one_ends_the_loop_at_once(error):
+    left, right = Scripted(error, name="left"), Scripted(0, name="right", ends=False)
+    report = StreamLoop([left, right], number_of).run(seconds=30)
+    assert (report.ended, report.failed) == ("wrong source", "wrong source")
+    assert [(event.kind, event.source, event.message) for event in report.events] == [
+        ("failed source", "left", str(error))
+    ]
+
+
+@pytest.mark.parametrize("error", WRONG)
+def test_a_source_that_gave_a_frame_had_the_right_name(error):
+    assert StreamLoop(Scripted(0, error), number_of).run().ended == "source lost"
+
+
+def test_the_age_of_the_last_good_answer_grows_until_the_next():
+    source, seen = Scripted(ends=False), []
+    loop = StreamLoop(source, lambda frames: [frames[0].data[0]], seen.append, Policy(bad_limit=99))
+    assert loop.ages() == {"now": None, "p50": 0.0, "p99": 0.0, "max": 0.0}
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+
+        def give(number: int, value: float) -> dict:
+            source.give(frame(number, data=[value], age_s=number))
+            while len(seen) < number:
+                time.sleep(0.001)
+            return loop.ages()
+
+        assert give(1, float("nan"))["now"] is None, "there was no good one yet"
+        second = give(2, 1.0)
+        assert 2000 <= second["now"] <= 2000 + 30_000
+        assert second["p99"] == second["max"] >= second["p50"]
+        assert loop.ages()["now"] > second["now"]
+        assert give(3, float("nan"))["now"] >= second["now"], "that of the second still"
+    finally:
+        loop.stop()
+        thread.join()
+    now_ms = loop.ages()["now"]
+    assert abs(now_ms - (time.perf_counter_ns() - seen[1].frame.captured_ns) / 1e6) < 1000
+    assert loop.ages()["p50"] == loop.report().age_ms.p50
+
+
+def test_of_several_cameras_the_oldest_answer_counts():
+    left, right = Scripted(frame(0, "left", age_s=7), name="left"), Scripted(name="right", ends=False)
+    loop = StreamLoop([left, right], number_of, (), FIFO)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        while loop.snapshot()["processed"] < 1:
+            time.sleep(0.001)
+        assert loop.ages()["now"] is None, "one has none yet"
+        right.give(frame(0, "right", age_s=1))
+        while loop.snapshot()["processed"] < 2:
+            time.sleep(0.001)
+        assert loop.ages()["now"] >= 7000
+    finally:
+        loop.stop()
+        thread.join()
+
+
 def test_a_hole_in_the_numbers_of_a_source_is_an_event_but_dropped_frames_are_none():
     report = StreamLoop(Scripted(3, 4, 7, 8), number_of).run()
     assert [(event.kind, event.message) for event in report.events] == [("gap", "expected frame 5, found 7")]

@@ -14,8 +14,9 @@ av = pytest.importorskip("av")
 
 from edgekit.runtime.backend import Array  # noqa: E402
 from edgekit.runtime.sources import Backoff, Reconnecting, SourceLost, open_source  # noqa: E402
+from edgekit.runtime.sources.frame import without_password  # noqa: E402
 from edgekit.runtime.sources.live import Live  # noqa: E402
-from edgekit.runtime.sources.streams import VideoStream, open_stream, sensed, without_password  # noqa: E402
+from edgekit.runtime.sources.streams import VideoStream, open_stream, sensed  # noqa: E402
 from tests.runtime.sources.clips import difference, moving, until_lost, write_video  # noqa: E402
 
 CAMERA = {"tune": "zerolatency", "g": "5", "crf": "14", "preset": "ultrafast"}

@@ -38,6 +38,42 @@ def test_a_text_that_is_nothing_known_is_told_what_is(text):
         open_source(text)
 
 
+@pytest.mark.parametrize("behind", ["", "x", "0", "-1", "nan", "inf", "3601", "5&x=1"])
+def test_a_timeout_that_is_none_is_a_usage_error(behind):
+    with pytest.raises(UsageError, match=r"expected #timeout_s=SECONDS with 0 < SECONDS <= 3600, found #timeout_s="):
+        open_source(f"rtsp://127.0.0.1:1/x#timeout_s={behind}")
+
+
+def test_a_timeout_is_asked_of_ffmpeg_and_neither_sent_nor_shown(monkeypatch):
+    asked = []
+
+    def opened(url, *, options, timeout):
+        asked.append((url, timeout))
+        return av_open("testsrc=size=64x48:rate=10:duration=1", format="lavfi")
+
+    av_open = av.open
+    monkeypatch.setattr(av, "open", opened)
+    for text in (
+        "rtsp://me:word@host/x?a=1#b",
+        "rtsp://me:word@host/x?a=1#b#timeout_s=0.5",
+        "udp://:5000#timeout_s=20",
+    ):
+        source = open_source(text)
+        assert source.name in ("rtsp://host/x?a=1#b", "udp://:5000")
+        source.close()
+    url = "rtsp://me:word@host/x?a=1#b"
+    assert asked == [(url, 5.0), (url, 0.5), ("udp://:5000", 20.0)]
+
+
+def test_a_protocol_that_ffmpeg_was_built_without_is_a_usage_error(monkeypatch):
+    def opened(url, **options):
+        raise av.error.ProtocolNotFoundError(1, "Protocol not found")
+
+    monkeypatch.setattr(av, "open", opened)
+    with pytest.raises(UsageError, match="expected a protocol of PyAV's FFmpeg, found srt; next: rtsp://… or udp://…"):
+        open_source("srt://127.0.0.1:1")
+
+
 def test_a_file_that_is_not_there_is_told_what_could_be(tmp_path):
     with pytest.raises(DataError, match=r"found nothing at .*gone.mp4; next: a video file, .*synthetic:30"):
         open_source(str(tmp_path / "gone.mp4"))

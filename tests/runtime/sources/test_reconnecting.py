@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from edgekit.errors import DataError, ShapeError, TargetError
+from edgekit.errors import DataError, ShapeError, TargetError, UsageError
 from edgekit.runtime.sources import Backoff, Frame, Reconnecting, SourceLost
 
 GONE = SourceLost("gone")
@@ -183,7 +183,10 @@ def test_a_source_that_opens_while_it_is_closed_is_closed_too():
 
     source._open = slow
     assert numbers(source) == [0]
-    assert world.opened[1].closed >= 1
+    end_s = time.monotonic() + 30
+    while not world.opened[1].closed:  # by the thread that opened it
+        assert time.monotonic() < end_s
+        time.sleep(0.001)
 
 
 def test_with_a_name_a_camera_may_come_up_later_than_the_robot():
@@ -192,4 +195,28 @@ def test_with_a_name_a_camera_may_come_up_later_than_the_robot():
     assert (source.name, source.rate, world.opened) == ("camera:0", None, [])
     assert numbers(source) == [1, 2], "nobody knows what was missed"
     assert [kind for kind, _ in world.heard] == ["lost", "back"]
+    assert world.heard[0][1] == "not seen yet: expected a camera, found none"
     assert len(world.pauses) == 2
+
+
+def missing_package() -> TargetError:
+    error = TargetError("expected PyAV for video, found none")
+    error.__cause__ = ImportError()
+    return error
+
+
+@pytest.mark.parametrize("error", [UsageError("no such scheme"), DataError("no such file"), missing_package()])
+def test_what_waiting_does_not_cure_is_not_tried_again(error):
+    world = World(error, Fake((0,), None))
+    with pytest.raises(type(error), match=str(error)):
+        numbers(world.camera(name="camera:0"))
+    assert (world.pauses, world.heard) == ([], [])
+
+
+def test_an_error_of_data_behind_a_frame_is_a_loss():
+    world = World(Fake((0,), DataError("cut off")), Fake((0,), None))
+    assert numbers(world.camera(name="camera:0")) == [0, 2]
+
+
+def test_a_name_is_shown_without_its_password():
+    assert World().camera(name="rtsp://me:secret@camera/1").name == "rtsp://camera/1"

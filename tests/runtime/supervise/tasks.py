@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgekit.errors import DataError, IntegrityError, SessionError, TargetError, UsageError
 from edgekit.runtime.loop import Policy, StreamLoop
-from edgekit.runtime.sources import Backoff
+from edgekit.runtime.sources import Backoff, Reconnecting, open_source
 from edgekit.runtime.supervise import Restarts, Supervisor
 from tests.runtime.loop.cameras import Camera, Scripted, number_of
 
@@ -84,6 +84,10 @@ def loses_camera_once(folder: Path, worker) -> None:
         look(worker)
 
 
+def opens(text: str, worker) -> None:
+    worker.run(StreamLoop(Reconnecting(lambda: open_source(text), name=text), number_of))
+
+
 def sleep_with_the_lock() -> None:
     """Hangs as a library's call that keeps Python's lock: no other thread of the process runs, and no signal helps."""
     mutex = ctypes.create_string_buffer(64)  # zeros are an open pthread_mutex_t
@@ -99,6 +103,17 @@ def hangs_once(how: str, folder: Path, worker) -> None:
 
     starts = starts_in(folder)
     worker.run(StreamLoop(Camera(100, 10**6), work, policy=Policy(watchdog_ms=100)))
+
+
+def hangs_for_good(worker) -> None:
+    """With Python's lock, when it was seen for a second or two."""
+
+    def work(frames):
+        if frames[0].number >= 150:
+            sleep_with_the_lock()
+        return number_of(frames)
+
+    worker.run(StreamLoop(Camera(100, 10**6), work))
 
 
 def breaks_once(folder: Path, worker) -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,7 @@ from tests.runtime.supervise.tasks import (
     lingers,
     look,
     loses_camera_once,
+    opens,
     running,
     runs_twice,
     see_five,
@@ -139,6 +141,52 @@ def test_where_one_is_given_up_the_others_are_stopped_in_order():
         report = run.report()
     assert (report.ended, report.code) == ("given up", 1)
     assert (report.tasks["plan"].state, report.tasks["plan"].why) == ("ended", "")
+
+
+def test_each_task_has_its_own_restarts():
+    """One is given up at its first failure and leaves the others, one at its third, and one has what all have."""
+    own = {
+        "once": Restarts(most=0, on_give_up="continue", grace_s=30, silent_s=30),
+        "twice": Restarts(most=2, backoff=SOON, grace_s=30, silent_s=30),
+    }
+    with running({"once": partial(fails, "ValueError"), "twice": partial(fails, "DataError"), "see": look}, own) as run:
+        assert run.event("given up", "once").message.endswith("; after 0 restarts within 300 s")
+        assert run.event("given up", "twice").message.endswith("; after 2 restarts within 300 s")
+        report = run.report()
+    assert (report.ended, report.code) == ("given up", 1), "the second stops all"
+    assert {name: task.restarts for name, task in report.tasks.items()} == {"once": 0, "twice": 2, "see": 0}
+    assert report.tasks["see"].state == "ended"
+
+
+def test_a_slow_task_may_take_longer_than_the_others(tmp_path):
+    own = {
+        "slow": PATIENT,
+        "quick": Restarts(start_s=0.05, most=0, on_give_up="continue", grace_s=30, silent_s=30),
+    }
+    with running({"slow": look, "quick": look}, own) as run:
+        assert run.event("given up", "quick").message.startswith("did not run within 0.05 s")
+        run.event("running", "slow")
+        assert run.stopped().tasks["slow"].why == ""
+
+
+def test_a_camera_whose_name_is_wrong_is_given_up_at_once(tmp_path):
+    with running({"see": partial(opens, str(tmp_path / "clap.mp4"))}) as run:
+        report = run.report()
+    task = report.tasks["see"]
+    assert (report.ended, task.state, task.restarts) == ("given up", "given up", 0)
+    found = f"found nothing at {tmp_path}/clap.mp4; next: a video file"
+    assert task.why.startswith(f"its loop ended with wrong source: expected a source of frames, {found}")
+
+
+@pytest.mark.skipif(Path("/dev/video97").exists(), reason="there is a camera")
+def test_a_camera_that_is_not_there_yet_is_waited_for_and_why_is_told():
+    pytest.importorskip("av")
+    with running({"see": partial(opens, "camera:97")}, Restarts(most=0, grace_s=30, silent_s=30)) as run:
+        events = run.until(lambda state: state["tasks"]["see"]["events"])["tasks"]["see"]["events"]
+        report = run.stopped()
+    assert (events[0]["kind"], events[0]["source"]) == ("lost", "camera:97")
+    assert re.match(r"not seen yet: expected a camera at /dev/video97, found: .*No such file", events[0]["message"])
+    assert (report.code, report.tasks["see"].restarts) == (0, 0)
 
 
 def test_pauses_grow():

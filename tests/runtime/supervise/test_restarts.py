@@ -86,6 +86,20 @@ def test_a_function_of_a_packages_main_is_refused(tmp_path):
     assert "UsageError: see: expected a function of a module that can be imported, found see of __main" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("restarts", "message"),
+    [
+        ({"sea": Restarts()}, "restarts: expected the name of a task, found 'sea'; did you mean 'see'?"),
+        ({"see": 3}, "see: expected Restarts, found 3; next: Restarts(start_s=300)"),
+        (None, "see: expected Restarts, found None; next: Restarts(start_s=300)"),
+    ],
+)
+def test_restarts_are_of_tasks_that_there_are(restarts, message):
+    with pytest.raises(UsageError) as error:
+        Supervisor({"see": look}, restarts)
+    assert str(error.value) == message
+
+
 def test_signals_are_the_main_threads():
     import threading
 
