@@ -6,8 +6,6 @@ that name one side only.
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -56,6 +54,8 @@ def mismatch(fits: Sequence[EngineFit]) -> str:
 
 def installed_version(flavour: str) -> str:
     """The installed version of a flavour of TensorRT, without importing it; empty where there is none."""
+    import importlib.metadata  # 20 ms, which most who import the runtime need not pay
+
     for package in (flavour, f"{flavour}_cu13", f"{flavour}_cu12"):
         try:
             return importlib.metadata.version(package)
@@ -66,6 +66,8 @@ def installed_version(flavour: str) -> str:
 
 def installed(module: str) -> bool:
     """Without importing it; a folder that only holds type stubs has a spec, but no file that it starts from."""
+    import importlib.util
+
     try:
         spec = importlib.util.find_spec(module)
     except ModuleNotFoundError:  # of cuda.bindings, cuda itself
