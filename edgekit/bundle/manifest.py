@@ -148,16 +148,9 @@ class Manifest:
             raise IntegrityError(f"expected at most {_MOST_ELEMENTS} elements in all tensors, found {elements}")
 
 
-def read_manifest(bundle: Path) -> Manifest:
-    """Read a bundle's manifest; IntegrityError when there is none or it is malformed."""
-    return Manifest.parse(manifest_bytes(bundle))
-
-
 def manifest_bytes(bundle: Path) -> bytes:
     """The bytes of a bundle's manifest, not parsed; IntegrityError when there is none or it is too large."""
     path = bundle / MANIFEST
-    if bundle.is_file():
-        raise EdgekitError(f"expected a bundle folder, found the file {bundle}", "edgekit bundle unpack IN.ekb DIR")
     if not bundle.is_dir():
         raise EdgekitError(f"expected a bundle folder at {bundle}, found none", "edgekit deploy MODEL OUT --target T")
     data = read_bounded(path, LARGEST_MANIFEST) if path.is_file() and not path.is_symlink() else None
