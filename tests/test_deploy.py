@@ -195,6 +195,32 @@ def test_the_manifest_says_how_the_numbers_came_to_be(small_onnx, small_data, tm
     assert manifest.tools["numpy"] == np.__version__
 
 
+def test_what_cannot_be_built_here_comes_as_a_package_and_a_bundle_that_waits_for_its_engine(
+    small_onnx, small_data, tmp_path
+):
+    report = deploy(str(small_onnx), tmp_path, DeployConfig("jetpack6", str(small_data)))
+    assert report.exit_code == 6
+    assert report.verdict == "PASS (ort, cpu, fp16 emulated); engine jetpack6: not built here"
+    manifest = verify(tmp_path / "bundle").manifest
+    assert (manifest.engines, manifest.verdict) == ((), report.verdict)
+    folder = tmp_path / "stages" / "model.jetpack6.engine.package"
+    # What is built from there is an engine of this very model.
+    assert sha256_of(folder / "model.onnx") == manifest.files["model.onnx"].sha256
+    assert str(report.error) == (
+        "expected TensorRT 10.3 to build for target jetpack6, found none on this machine; "
+        "next: sh model.jetpack6.engine.package/build.sh on Jetson Orin with JetPack 6.1 or later, then edgekit bundle "
+        "add-engine bundle model.jetpack6.engine.package/engine/model.jetpack6.engine NEW"
+    )
+    with Session.open(tmp_path / "bundle") as session:
+        assert session.backend == "ort"
+
+
+def test_a_broken_budget_is_worse_than_an_engine_that_is_not_there(small_onnx, small_data, tmp_path):
+    report = deploy(str(small_onnx), tmp_path, DeployConfig("jetpack6", str(small_data), budget="sqnr_db>=300"))
+    assert (report.exit_code, report.error) == (3, None)
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_external_weights_are_brought_into_the_bundle(small_onnx, small_data, tmp_path, monkeypatch):
     """What is judged and shipped stands on its own: the weights' file may change or go."""
     onnx = pytest.importorskip("onnx")

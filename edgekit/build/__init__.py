@@ -70,7 +70,8 @@ class BuildReport(StageReport):
 
     `shapes` has one text an input and profile, `name:min:opt:max`, the profiles one after the other. `plugins` is the
     library that the engine needs, None where it needs none, `plugin_creators` what it asks for there, each as "name
-    version namespace". An engine runs on this `os` and `architecture` alone, with a driver that serves `minimum_cuda`.
+    version namespace". `source_sha256` is that of the ONNX file. An engine runs on this `os` and `architecture` alone,
+    with a driver that serves `minimum_cuda`.
     """
 
     source: Path
@@ -91,6 +92,7 @@ class BuildReport(StageReport):
     os: str = ""
     architecture: str = ""
     minimum_cuda: str = ""
+    source_sha256: str = ""
 
 
 def build(
@@ -133,6 +135,7 @@ def build(
             plugins=made.plugins,
             plugins_sha256=sha256_of(made.plugins) if made.plugins is not None else "",
             plugin_creators=plugin_creators(made.model) if made.model and made.plugins else (),
+            source_sha256=sha256_of(source),
             **_bound_to(config),
         )
         told.write_bytes(json_bytes(report.to_json()))

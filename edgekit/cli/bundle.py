@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from edgekit.cli.bundle_archive import pack_command, unpack_command
+from edgekit.cli.bundle_engine import command as add_engine_command
 from edgekit.cli.bundle_install import install_command, rollback_command
 from edgekit.cli.options import FILE, Output, common
 
 
-@click.group("bundle", commands=[pack_command, unpack_command, install_command, rollback_command])
+@click.group("bundle", commands=[pack_command, unpack_command, add_engine_command, install_command, rollback_command])
 def command() -> None:
-    """Sign, verify, archive and install a bundle."""
+    """Sign, verify, archive and install a bundle, or add an engine to it."""
 
 
 @command.command("verify")

@@ -22,7 +22,8 @@ def command(model: str, out_dir: Path, config: DeployConfig, output: Output) -> 
 
     MODEL is what `edgekit export` takes, or an ONNX file. The deployable thing is OUT_DIR/bundle; what the stages
     made is in OUT_DIR/stages. Exits 3 when the accuracy budget is broken, 4 when that of latency is, 5 when too few
-    requests were measured to tell; then no bundle is written.
+    requests were measured to tell; then no bundle is written. Without the target's TensorRT it exits 6: the bundle has
+    no engine yet, and OUT_DIR/stages a package that builds it on the device.
     """
     from edgekit.deploy import deploy
 
@@ -37,6 +38,8 @@ def command(model: str, out_dir: Path, config: DeployConfig, output: Output) -> 
     output.say(f"judged on {report.judged_on}")
     for line in judged_lines(report):
         output.say(line)
-    output.say(f"bundle    {report.path if report.exit_code == 0 else 'not written'}")
+    output.say(f"bundle    {report.path if report.is_bundled else 'not written'}")
     output.say(report.verdict)
+    if report.error is not None:
+        raise report.error
     return report.exit_code

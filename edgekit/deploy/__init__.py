@@ -7,11 +7,13 @@ from pathlib import Path
 
 from edgekit.budget import Finding
 from edgekit.build import BuildReport, build
+from edgekit.build.package import PackageReport, package
 from edgekit.configs import CALIBRATED, DeployConfig
 from edgekit.deploy.described import check_recipe
 from edgekit.deploy.plan import Plan, make_plan
 from edgekit.deploy.ship import Judged, ship
 from edgekit.device import find_gpus
+from edgekit.errors import TargetError
 from edgekit.files import json_bytes, written_aside
 from edgekit.quantize import QuantizeReport, quantize
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib, report_file
@@ -26,7 +28,11 @@ _MOST = 0.5
 
 @dataclass(frozen=True)
 class DeployReport(StageReport):
-    """`path` is the bundle's folder; without a PASS it is not written, and `stages` holds what was made."""
+    """`path` is the bundle's folder; without a PASS it is not written, and `stages` holds what was made.
+
+    Where this machine cannot build the engine, `package` is what builds it on the device, the bundle has none yet, and
+    `exit_code` is 6.
+    """
 
     verdict: str
     exit_code: int
@@ -38,6 +44,21 @@ class DeployReport(StageReport):
     latency: LatencyReport | None
     stages: dict[str, Path]
     bytes: dict[str, int]
+    package: PackageReport | None = None
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether there is a bundle, with its engine or still without."""
+        return self.exit_code in (0, TargetError.exit_code)
+
+    @property
+    def error(self) -> TargetError | None:
+        """What is still to be done on the device, where there is such a thing."""
+        if self.package is None or self.exit_code != TargetError.exit_code:
+            return None
+        packed = self.package
+        add = f"edgekit bundle add-engine {self.path.name} {packed.path.name}/engine/{packed.path.stem} NEW"
+        return TargetError(packed.reason, f"{packed.command} on {packed.where}, then {add}")
 
 
 @dataclass(frozen=True)
@@ -56,6 +77,7 @@ def deploy(
     """Take `model` (as `export` does, or an ONNX file) to a bundle in `out`/bundle, by way of `out`/stages.
 
     Raises what the stages raise. A broken budget is a verdict: then no bundle is written and an earlier one stays.
+    For a target of which this machine has not the TensorRT, the bundle has no engine, and `out`/stages a package.
     """
     watch = Stopwatch()
     plan = make_plan(model, out, config)
@@ -63,17 +85,17 @@ def deploy(
     check_recipe(source.onnx, plan)
     quantized = _quantized(source, plan, progress)
     ready = quantized.path if quantized else source.onnx
-    engine = _engine(ready, plan, progress)
+    engine, packed = _engine(ready, plan, progress)
     judged = _judged(source, ready, plan, progress)
     exit_code = judged.exit_code or (quantized.exit_code if quantized else 0)
-    verdict = f"{judged.verdict}{_engine_clause(engine)}"
+    verdict = f"{judged.verdict}{_engine_clause(engine, packed)}"
     if quantized and exit_code and not judged.exit_code:
         verdict = f"{quantized.verdict}; the budget itself is kept: {verdict}"
     built = {"build": engine.path} if engine else {}
     stages = {"export": source.onnx, "quantize": ready, **built, "validate": judged.path}
     bundle = out / "bundle"
     # Example inputs are doubtful data by themselves, and the verdict says that they are no more than that.
-    made = (source, quantized, engine, None if source.judged_on else judged)
+    made = (source, quantized, engine, packed, None if source.judged_on else judged)
     notes = _precision_notes(engine, plan.precision)
     report = DeployReport(
         path=bundle,
@@ -81,7 +103,7 @@ def deploy(
         peak_rss_mib=peak_rss_mib(),
         warnings=tuple(dict.fromkeys([*(line for item in made if item for line in item.warnings), *notes])),
         verdict=verdict,
-        exit_code=exit_code,
+        exit_code=exit_code or (TargetError.exit_code if packed else 0),
         findings=judged.findings,
         int8_layers=quantized.quantized_layers if quantized else 0,
         calibrated_on=quantized.calibrated_on if quantized else "",
@@ -90,10 +112,11 @@ def deploy(
         latency=judged.latency,
         stages=stages,
         bytes={stage: path.stat().st_size for stage, path in stages.items()},
+        package=packed,
     )
     with written_aside(report_file(bundle)) as told:  # first, so that a bundle does not come without it
         told.write_bytes(json_bytes(report.to_json()))
-        if exit_code == 0:
+        if report.is_bundled:
             ship(bundle, plan, Judged(stages, quantized, engine, verdict, judged.findings, not model.endswith(".onnx")))
     return report
 
@@ -124,12 +147,15 @@ def _quantized(source: _Source, plan: Plan, progress: Progress) -> QuantizeRepor
     return quantize(source.onnx, plan.stages / f"model.{plan.precision}.onnx", plan.quantize_config(), progress)
 
 
-def _engine(ready: Path, plan: Plan, progress: Progress) -> BuildReport | None:
-    """For the cpu there is no engine: onnxruntime runs the ONNX."""
+def _engine(ready: Path, plan: Plan, progress: Progress) -> tuple[BuildReport | None, PackageReport | None]:
+    """The engine, or what builds it where it can be. For the cpu there is neither: onnxruntime runs the ONNX."""
     target = plan.config.target
     if target == "cpu":
-        return None
-    return build(ready, plan.stages / f"model.{target}.engine", plan.build_config(), progress)
+        return None, None
+    out = plan.stages / f"model.{target}.engine"
+    if plan.absent is None:
+        return build(ready, out, plan.build_config(), progress), None
+    return None, package(ready, out, plan.build_config(), plan.absent)
 
 
 def _precision_notes(engine: BuildReport | None, precision: str) -> tuple[str, ...]:
@@ -157,8 +183,10 @@ def _seen_before(plan: Plan, quantized: QuantizeReport | None, judged: ValidateR
     return " (INT8 was calibrated on them too)" if same else ""
 
 
-def _engine_clause(engine: BuildReport | None) -> str:
+def _engine_clause(engine: BuildReport | None, packed: PackageReport | None) -> str:
     """An engine that did not run is never passed off as one that did."""
+    if packed is not None:
+        return f"; engine {packed.target}: not built here"
     if engine is None:
         return ""
     built_for = sm_names(engine.compute_capabilities)

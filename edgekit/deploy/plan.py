@@ -7,6 +7,8 @@ from pathlib import Path
 
 from edgekit.budget import LABELLED, USUAL_BUDGET, Limit, parse_budget
 from edgekit.build import check_buildable
+from edgekit.build.carried import runs_from_a_package
+from edgekit.build.flavour import AbsentTensorRT
 from edgekit.configs import CALIBRATED, BuildConfig, DeployConfig, ExportConfig, QuantizeConfig, ValidateConfig
 from edgekit.data import check_there
 from edgekit.errors import DataError, UsageError
@@ -19,12 +21,16 @@ from edgekit.validate import check_budget, check_slices
 
 @dataclass(frozen=True)
 class Plan:
-    """The configs of all stages follow from the command line first, then the recipe, then the defaults."""
+    """The configs of all stages follow from the command line first, then the recipe, then the defaults.
+
+    `absent` says why this machine cannot build for the target, where another can: then there is a package for that.
+    """
 
     config: DeployConfig
     recipe: Recipe
     recipe_name: str | None
     stages: Path
+    absent: AbsentTensorRT | None = None
 
     @property
     def precision(self) -> str:
@@ -103,7 +109,12 @@ def make_plan(model: str, out: Path, config: DeployConfig) -> Plan:
     if name is None and model.endswith(".onnx"):
         name = recipe_of(metadata(read_onnx(Path(model)), "architecture"))
     plan = Plan(config, load_recipe(name) if name else Recipe(), name, out / "stages")
-    check_buildable(plan.build_config())
+    try:
+        check_buildable(plan.build_config())
+    except AbsentTensorRT as absent:
+        if runs_from_a_package():
+            raise  # what was packed is not packed again
+        plan = replace(plan, absent=absent)
     limits = parse_budget(plan.budget)
     check_budget(limits, plan.fps)
     check_allowed(config.allow or plan.recipe.validate.allow)

@@ -15,7 +15,10 @@ from edgekit.bundle import EngineEntry
 if TYPE_CHECKING:
     from edgekit.device import GpuSearch, Host
 
-REBUILD = "edgekit build-engine MODEL.onnx OUT.engine --target T, for this device"
+REBUILD = (
+    "edgekit build-engine BUNDLE/model.onnx OUT.engine --target T here, "
+    "then edgekit bundle add-engine BUNDLE OUT.engine NEW"
+)
 _NAMES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 
 

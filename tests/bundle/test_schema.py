@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from edgekit.bundle import EngineEntry, FileEntry, Manifest, ModelEntry, Quantiz
 from edgekit.bundle.manifest import SCHEMA
 from edgekit.specs import TensorSpec
 from tests.bundle import hostile
+from tests.device.test_jetson_page import parsed
 
 jsonschema = pytest.importorskip("jsonschema", reason="an outside judge of JSON Schema")
 
@@ -60,6 +62,11 @@ def test_it_is_of_the_version_that_is_written():
     assert f":{SCHEMA}" in PUBLISHED["$id"]
     assert f"schema {SCHEMA}" in PUBLISHED["title"]
     assert f"`schema` is {SCHEMA}" in (DOCS / "bundle.md").read_text()
+
+
+@pytest.mark.parametrize("command", re.findall(r"^edgekit .*", (DOCS / "bundle.md").read_text(), re.MULTILINE))
+def test_the_commands_of_the_page_parse(command):
+    parsed(command)
 
 
 def test_it_takes_what_is_written(judge, written, small_bundle):

@@ -57,7 +57,8 @@ def test_an_engine_for_another_device_is_named_beside_this_one(device, manifest_
     assert refusal(manifest_of(ORIN), fallback=False) == (
         "expected an engine that runs here, found none: orin.engine is for SM 8.7, TensorRT 10.3.0; "
         "this device is SM 8.9, TensorRT 11.4.0; "
-        "next: edgekit build-engine MODEL.onnx OUT.engine --target T, for this device"
+        "next: edgekit build-engine BUNDLE/model.onnx OUT.engine --target T here, then "
+        "edgekit bundle add-engine BUNDLE OUT.engine NEW"
     )
     (fit,) = check_fit(manifest_of(ORIN), InstallConfig())
     assert (fit.file, fit.fits) == ("orin.engine", False)
@@ -110,8 +111,8 @@ def test_an_engine_without_a_runtime_is_a_warning_of_the_report(device, manifest
 
     assert warnings("", ORIN) == (
         "no engine of the bundle runs here, onnxruntime does (a reason): orin.engine is for SM 8.7, TensorRT 10.3.0; "
-        "this device is SM 8.9, TensorRT 11.4.0; next: edgekit build-engine MODEL.onnx OUT.engine --target T, for this "
-        "device",
+        "this device is SM 8.9, TensorRT 11.4.0; next: edgekit build-engine BUNDLE/model.onnx OUT.engine --target T here, "
+        "then edgekit bundle add-engine BUNDLE OUT.engine NEW",
     )
     assert warnings("ada.engine", ORIN, ADA) == warnings("") == ()
 
