@@ -41,6 +41,30 @@ def engine_bytes(**other: object) -> bytes:
     return head.ljust(64, b"\0") + sections + bytes(16) + bytes(byte ^ 0xFF for byte in told["end"])  # type: ignore
 
 
+def built_of(model: Path, engine: Path, **other: object) -> Path:
+    """Such bytes as a file, with what `build-engine` would say of them; `other` changes that, and ... leaves it out."""
+    engine.write_bytes(engine_bytes())
+    said = {
+        "stage": "build",
+        "sha256": sha256_of(engine),
+        "source_sha256": sha256_of(model),
+        "target": "rtx",
+        "flavour": "tensorrt_rtx",
+        "version": "1.7.1.116",
+        "compute_capabilities": ["8.6", "8.9"],
+        "shapes": ["image:1x3x8x8:4x3x8x8:8x3x8x8"],
+        "plugins": None,
+        "plugins_sha256": "",
+        "plugin_creators": [],
+        "os": "linux",
+        "architecture": "x86_64",
+        "minimum_cuda": "13.0",
+    }
+    table = {key: value for key, value in {**said, **other}.items() if value is not ...}
+    engine.with_name(f"{engine.name}.json").write_text(json.dumps(table))
+    return engine
+
+
 def make_good(folder: Path, model: Path, key: Path) -> Path:
     """The good bundle: a model, an engine's header, two specs, a report, a signature."""
     manifest = Manifest(

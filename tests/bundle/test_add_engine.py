@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -29,27 +28,7 @@ def built(bundle, tmp_path):
     """`built(shapes=[…])`: an engine's header with what `build-engine` would say of it."""
 
     def make(name: str = "model.engine", **other: Any) -> Path:
-        engine = tmp_path / name
-        engine.write_bytes(hostile.engine_bytes())
-        said = {
-            "stage": "build",
-            "sha256": sha256_of(engine),
-            "source_sha256": sha256_of(bundle / "model.onnx"),
-            "target": "rtx",
-            "flavour": "tensorrt_rtx",
-            "version": "1.7.1.116",
-            "compute_capabilities": ["8.6", "8.9"],
-            "shapes": ["image:1x3x8x8:4x3x8x8:8x3x8x8"],
-            "plugins": None,
-            "plugins_sha256": "",
-            "plugin_creators": [],
-            "os": "linux",
-            "architecture": "x86_64",
-            "minimum_cuda": "13.0",
-        }
-        table = {key: value for key, value in {**said, **other}.items() if value is not ...}
-        Path(f"{engine}.json").write_text(json.dumps(table))
-        return engine
+        return hostile.built_of(bundle / "model.onnx", tmp_path / name, **other)
 
     return make
 

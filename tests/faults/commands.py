@@ -25,7 +25,11 @@ RECIPE = """
 budget = "sqnr_db>=20"
 """
 # A folder whose name is one of these counts as an earlier output of ours, by what lies in it.
-_MARKERS = {"bundle": ("manifest.json", "{}"), "m.engine.package": ("package.json", '{"stage": "package"}')}
+_MARKERS = {
+    "bundle": ("manifest.json", "{}"),
+    "robot": ("manifest.json", "{}"),
+    "m.engine.package": ("package.json", '{"stage": "package"}'),
+}
 _LINE = re.compile(r"edgekit: error: expected [^\n]+, found[: ][^\n]+; next: [^\n]+\n")
 
 
@@ -77,6 +81,7 @@ COMMANDS = {
     "inspect": Command(f"inspect {ONNX} --html out/i.html", ("i.html",)),
     "bundle pack": Command("bundle pack in/bundle out/b.ekb", ("b.ekb",)),
     "bundle unpack": Command("bundle unpack in/b.ekb out/bundle", ("bundle",)),
+    "bundle add-engine": Command("bundle add-engine in/bundle in/m.plan out/robot", ("robot",)),
     "plugins build": Command(
         "plugins build --emulator --out out", ("libedgekit_emu.so", "libedgekit_emu.so.json"), needs="ctypes"
     ),
@@ -86,11 +91,13 @@ COMMANDS = {
 def fill(folder: Path, onnx: Path, data: Path, bundle: Path) -> None:
     """The inputs of all commands."""
     from edgekit.bundle import archive
+    from tests.bundle.hostile import built_of
 
     shutil.copy(onnx, folder / "small.onnx")
     shutil.copy(data, folder / "small.npz")
     shutil.copytree(bundle, folder / "bundle")
     archive(folder / "bundle", folder / "b.ekb")
+    built_of(folder / "bundle" / "model.onnx", folder / "m.plan")
     (folder / "net.py").write_text(NET)
     (folder / "recipe.toml").write_text(RECIPE)
     (folder / "report.json").write_text(json.dumps({"stage": "validate", "accuracy": {"sqnr_db": {"logits": 30.0}}}))

@@ -33,7 +33,15 @@ import edgekit.quantize  # noqa: F401 (imported before the forks)
 from edgekit.cli import main
 from tests.faults.commands import COMMANDS, left_aside, put_earlier, snapshot
 
-ENDED = ("quantize", "build-engine cpu", "build-engine package", "check", "bundle pack", "bundle unpack")
+ENDED = (
+    "quantize",
+    "build-engine cpu",
+    "build-engine package",
+    "check",
+    "bundle pack",
+    "bundle unpack",
+    "bundle add-engine",
+)
 
 
 def started(words: str, before: Callable[[], object] = lambda: None) -> int:
@@ -67,6 +75,9 @@ def check_whole(files: dict[str, bytes], earlier: dict[str, bytes]) -> None:
         elif name.endswith(".ekb"):
             assert data == Path("in/b.ekb").read_bytes(), name
     bundle = {name.removeprefix("out/bundle/"): data for name, data in files.items() if name.startswith("out/bundle/")}
+    robot = {name.removeprefix("out/robot/") for name in files if name.startswith("out/robot/")}
+    if robot and files != earlier:
+        assert set(json.loads(files["out/robot/manifest.json"])["files"]) | {"manifest.json"} == robot
     if bundle and files != earlier:
         assert bundle == {name: (Path("in/bundle") / name).read_bytes() for name in bundle}
         assert set(json.loads(bundle["manifest.json"])["files"]) | {"manifest.json"} == set(bundle)
