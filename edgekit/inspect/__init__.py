@@ -56,7 +56,7 @@ def inspect(path: Path) -> Inspection:
         with path.open("rb") as file:
             head = file.read(4)
     except OSError as error:
-        raise ModelError(f"expected a file or a bundle at {path}, found: {error.strerror}") from error
+        raise ModelError(f"expected a file or a bundle at {path}, found: {error.strerror}", "another file") from error
     if is_engine(head):
         return _engine(path)
     if head[:1] == b"{":
