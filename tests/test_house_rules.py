@@ -36,6 +36,7 @@ FLOORS = (
         "usercode",
         "quiet",
         "fresh",
+        "signals",
     ),
     ("bundle", "preprocess", "postprocess"),
     ("data", "metrics", "judge", "rewrite", "plugins", "reference", "models", "latency", "device", "runtime"),

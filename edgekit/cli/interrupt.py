@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 from collections.abc import Iterator
-from types import FrameType
 
-_WATCHED = (signal.SIGINT, signal.SIGTERM)
+from edgekit.signals import handling
 
 
 class Interrupts:
@@ -28,19 +26,16 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        earlier = [(number, signal.signal(number, self._remember)) for number in _WATCHED]
-        try:
+        # One more within half a second would break off the clearing away.
+        with handling(self._remember, self._remember, "the main thread"):
             yield
-        finally:
-            for number, handler in earlier:
-                signal.signal(number, handler)
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if there was one."""
         if self.seen:
             raise KeyboardInterrupt
 
-    def _remember(self, number: int, frame: FrameType | None) -> None:
+    def _remember(self, number: int) -> None:
         self.seen = number
         raise KeyboardInterrupt
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgekit.configs import RunConfig
 from edgekit.errors import UsageError
-from edgekit.reports import StageReport, Stopwatch, peak_rss_mib, plain
+from edgekit.reports import StageReport, Stopwatch, called, peak_rss_mib, plain
 from edgekit.run.live import Answered, check_options, is_live, run_live
 from edgekit.run.samples import Frame, frames
 from edgekit.runtime import Session
@@ -51,7 +51,7 @@ def run(bundle: Path, config: RunConfig, show: Show = lambda shown: None) -> Run
         samples: list[Frame] = []
         live = is_live(session, config)
         check_options(config, live=live)
-        loop = run_live(session, config, show, name=bundle.resolve().name) if live else None
+        loop = run_live(session, config, show, name=called(bundle)) if live else None
         if loop is None:
             for frame in frames(session, config):
                 show(frame)

@@ -20,6 +20,8 @@ from edgekit.runtime.loop import Event, LoopReport, Policy, Processed, StreamLoo
 from edgekit.runtime.loop.answers import AnswersFile, brief
 from edgekit.runtime.loop.placed import placed
 from edgekit.runtime.sources import Reconnecting, Source, open_source
+from edgekit.runtime.sources.names import shown
+from edgekit.runtime.sources.opening import FORMS
 from edgekit.specs import AudioPreprocess, ImagePreprocess
 
 _ARRAYS = (".npz", ".npy")
@@ -139,7 +141,9 @@ def _source(session: Session, config: RunConfig, policy: Policy) -> Source:
     if not _DEVICE.match(config.source):
         return opens()
     if config.repeat:
-        raise UsageError("expected --repeat for a recording, found it for a device", f"--source {config.source} alone")
+        raise UsageError(
+            "expected --repeat for a recording, found it for a device", f"--source {shown(config.source)} alone"
+        )
     return Reconnecting(opens)
 
 
@@ -148,11 +152,14 @@ def _check_kind(session: Session, source: str) -> None:
     ending = Path(source).suffix.lower()
     takes_sound = isinstance(session.preprocessing, AudioPreprocess)
     if ending in (*_ARRAYS, *TEXTS):
-        raise UsageError(f"expected a recording to play, found {source}", f"--source {source} alone")
+        raise UsageError(f"expected a recording to play, found {shown(source)}", f"--source {shown(source)} alone")
     if takes_sound != (ending in SOUNDS) and (takes_sound or isinstance(session.preprocessing, ImagePreprocess)):
         wanted = "a sound" if takes_sound else "pictures"
         if Path(source).is_file():
-            raise UsageError(f"expected {wanted} for this bundle, found {source}")
+            raise UsageError(
+                f"expected {wanted} for this bundle, found {source}",
+                f"--source {'sound.wav' if takes_sound else FORMS}",
+            )
 
 
 class _Told:

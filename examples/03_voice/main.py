@@ -5,6 +5,7 @@ SOUND is a .wav at 16 kHz, or microphone: for the machine's own.
 
 import sys
 
+from edgekit.errors import EdgekitError
 from edgekit.runtime import Session
 from edgekit.runtime.loop import Policy, Processed, StreamLoop
 from edgekit.runtime.sources import open_source
@@ -35,16 +36,26 @@ class Turns:
         self.since_s = -1.0
 
 
-bundle, sound = sys.argv[1:3]
-live = sound.startswith("microphone:")
-# A recurrent network needs every chunk: a recording waits for it, a microphone fills a queue.
-policy = Policy("fifo", capacity=64) if live else Policy("every")
-with Session.open(bundle) as session:
-    source = open_source(sound, pace=live, chunk=512, sample_rate=16000)
-    turns = Turns()
-    loop = StreamLoop(source, session, turns, policy, on_event=print)
-    with loop.signals():
-        report = loop.run()
-    turns.end()
-median_ms = report.compute_ms.p50
-print(f"{report.processed} chunks of 32 ms, {median_ms:.2f} ms each; {report.resets} gaps; ended: {report.ended}")
+def main(bundle: str, sound: str) -> None:
+    """Until the sound ends, or it is told to."""
+    live = sound.startswith("microphone:")
+    # A recurrent network needs every chunk: a recording waits for it, a microphone fills a queue.
+    policy = Policy("fifo", capacity=64) if live else Policy("every")
+    with Session.open(bundle) as session:
+        source = open_source(sound, pace=live, chunk=512, sample_rate=16000)
+        turns = Turns()
+        loop = StreamLoop(source, session, turns, policy, on_event=print)
+        with loop.signals():
+            report = loop.run()
+        turns.end()
+    median_ms = report.compute_ms.p50
+    print(f"{report.processed} chunks of 32 ms, {median_ms:.2f} ms each; {report.resets} gaps; ended: {report.ended}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__.splitlines()[0])
+    try:
+        main(*sys.argv[1:])
+    except EdgekitError as error:
+        sys.exit(f"edgekit: error: {error}")

@@ -17,7 +17,7 @@ struct Opened {
 };
 
 // An engine for this very GPU where the bundle has one that loads, else the ONNX; `wanted` may ask for either.
-Opened open(Bundle const& bundle, std::string const& wanted) {
+Opened open([[maybe_unused]] Bundle const& bundle, std::string const& wanted) {
     std::string why = "a program compiled without TensorRT";
 #ifdef EDGEKIT_FLAVOUR
     why.clear();
@@ -36,7 +36,9 @@ Opened open(Bundle const& bundle, std::string const& wanted) {
 #ifdef EDGEKIT_ORT
     return {"ort", open_ort(bundle.read(bundle.model), bundle)};
 #else
-    throw Refusal(kTarget, "expected onnxruntime, found a program without it; next: cmake, with its headers");
+    throw Refusal(kTarget,
+                  "expected onnxruntime, found a program without it; next: cmake with "
+                  "-DONNXRUNTIME_INCLUDE and -DONNXRUNTIME_LIBRARY");
 #endif
 }
 

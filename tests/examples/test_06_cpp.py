@@ -388,6 +388,30 @@ def test_a_damaged_bundle_is_refused_before_anything_is_loaded(at_home, lite0, p
     assert (code, "onnxruntime refuses the model" in line) == (TARGET, True), line
 
 
+def test_what_was_compiled_with_neither_says_what_it_lacks(lite0, photos, tmp_path):
+    if shutil.which("cmake") is None or shutil.which("g++") is None:
+        pytest.skip("needs cmake and g++")
+    nowhere = [
+        "-DCMAKE_FIND_ROOT_PATH=/nowhere",
+        *(f"-DCMAKE_FIND_ROOT_PATH_MODE_{it}=ONLY" for it in ("INCLUDE", "LIBRARY")),
+    ]
+    keep = {key: value for key, value in os.environ.items() if not key.startswith(("ONNXRUNTIME", "TENSORRT"))}
+    environment = {**keep, "CXXFLAGS": "-Werror"}
+    configured = subprocess.run(
+        ["cmake", "-S", EXAMPLE, "-B", tmp_path / "cpp", *nowhere],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (said,) = [line for line in configured.stdout.splitlines() if "edgekit_run will run no bundle" in line]
+    assert "-DONNXRUNTIME_INCLUDE=" in said
+    subprocess.run(["cmake", "--build", tmp_path / "cpp"], env=environment, capture_output=True, check=True)
+    _, ppm = as_ppm(photos / "coffee.png", tmp_path)
+    code, line = refusal(tmp_path / "cpp/edgekit_run", lite0 / "bundle", ppm)
+    assert (code, "next: cmake with -DONNXRUNTIME_INCLUDE" in line) == (TARGET, True), line
+
+
 def test_wrong_arguments_are_one_line_too(at_home, lite0, photos, tmp_path):
     _, ppm = as_ppm(photos / "coffee.png", tmp_path)
     program = at_home / "out/cpp/edgekit_run"

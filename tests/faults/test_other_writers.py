@@ -15,6 +15,7 @@ from edgekit.runtime.loop.events import Events
 from edgekit.runtime.loop.golden import Golden
 from edgekit.runtime.supervise.state_file import StateFile
 from tests.faults.commands import check_refused, run, snapshot
+from tests.faults.conftest import PAGE
 from tests.faults.test_write_errors import fill_up, no_file_above
 from tests.run.conftest import colours  # noqa: F401 (a fixture)
 
@@ -51,6 +52,26 @@ def test_answers_that_find_no_room_end_the_loop(here, capsys, colours):  # noqa:
     lines = Path("out/answers.jsonl").read_text().split("\n")
     assert [json.loads(line)["number"] for line in lines[:-1]] == list(range(len(lines) - 1))
     assert len(lines) > 1
+
+
+def test_a_disk_that_is_full_for_a_while_leaves_whole_lines_alone(here, capsys, small_disk, colours):  # noqa: F811
+    """The end of the disk comes within a line; later runs find room, at first for a part of it."""
+    words = f"run {colours} --source synthetic:200 --answers out/answers.jsonl --frames"
+    fill_up(1)
+    code, said = run(f"{words} 100", capsys)
+    assert code == 1
+    assert "sink errors" in said
+    first = Path("out/answers.jsonl").read_bytes()
+    assert 0 < len(first) <= PAGE
+    assert first.endswith(b"}\n")
+    fill_up(0)
+    assert run(f"{words} 100", capsys)[0] == 1
+    Path("out/filler").unlink()
+    assert run(f"{words} 10", capsys)[0] == 0
+    whole = Path("out/answers.jsonl").read_bytes()
+    assert whole.startswith(first)
+    numbers = [json.loads(line)["number"] for line in whole.splitlines()]
+    assert len(numbers) == len(first.splitlines()) + 10
 
 
 def test_a_golden_input_stays_the_earlier_one(tmp_path):

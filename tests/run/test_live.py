@@ -117,14 +117,18 @@ def test_a_loop_that_has_to_end_says_why(colours, monkeypatch, clip):
     ("config", "error", "said"),
     [
         ({"source": "camera:0", "repeat": True}, UsageError, "expected --repeat for a recording"),
-        ({"source": "clip", "answers": Path("/nowhere/a")}, OutputError, "expected to write answers to /nowhere/a"),
-        ({"source": "text.mp4"}, DataError, "expected a video at"),
+        (
+            {"source": "clip", "answers": Path("/nowhere/a")},
+            OutputError,
+            "to write answers to /nowhere/a, .*; next: another name",
+        ),
+        ({"source": "text.mp4"}, DataError, "expected a video at .*; next: ffprobe .*text.mp4"),
         ({"source": "synthetic:0"}, UsageError, "expected synthetic:RATE"),
         ({"source": "nothing.mp4"}, DataError, "expected a source of frames, found nothing at nothing.mp4"),
         ({"source": "clip", "deadline_ms": 5.0}, UsageError, "expected --deadline-ms for what does not wait"),
         ({"source": "clip", "port": 9000}, UsageError, "expected --show web for --port"),
         ({"source": "a.npz", "live": True}, UsageError, "expected a recording to play, found a.npz"),
-        ({"source": "sound.wav"}, UsageError, "expected pictures for this bundle, found .*sound.wav"),
+        ({"source": "sound.wav"}, UsageError, "pictures for this bundle, found .*sound.wav; next: --source a video"),
         ({"source": "."}, DataError, "expected an .npz"),
         ({"source": "x.npz", "frames": 2, "repeat": True}, UsageError, "for --frames, --repeat, found samples"),
     ],
@@ -136,6 +140,21 @@ def test_what_does_not_fit_is_said_beforehand(colours, clip, tmp_path, config, e
     source = here.get(config["source"], config["source"])
     with pytest.raises(error, match=said):
         run(colours, RunConfig(**{**config, "source": source}))
+
+
+def test_no_error_shows_a_cameras_password(colours, capsys):
+    """Also not with its traceback, and not where a reader of frames would be told to try without an option."""
+    from edgekit.cli import main
+
+    for words in ("", " --repeat", " --live"):
+        with pytest.raises(SystemExit) as ended:
+            main(["run", "-v", str(colours), "--source", "rtsp://me:s3c@ret@127.0.0.1:1/x?pw=s3cret", *words.split()])
+        said = "".join(capsys.readouterr())
+        assert ended.value.code in (1, 2)
+        assert "rtsp://127.0.0.1:1/x" in said
+        assert "s3c" not in said
+        assert "ret@" not in said
+    assert "found: Connection refused; next: ffplay rtsp://127.0.0.1:1/x" in said
 
 
 def test_a_bundle_is_no_place_for_answers(colours, clip):
@@ -178,7 +197,7 @@ def test_only_a_trusted_makers_bundle_is_run(colours, clip, tmp_path):
 
 
 def test_the_page_shows_the_loop_while_it_runs(colours, clip):
-    found, urls, ready = [], [], threading.Event()
+    found, pages, urls, ready = [], [], [], threading.Event()
 
     def show(item):
         if isinstance(item, str) and (url := re.search(r"http://\S+/", item)):
@@ -186,12 +205,15 @@ def test_the_page_shows_the_loop_while_it_runs(colours, clip):
         elif isinstance(item, Answered) and not ready.is_set():
             with urllib.request.urlopen(urls[0] + "state", timeout=10) as answer:
                 found.append(json.load(answer))
+            with urllib.request.urlopen(urls[0], timeout=10) as answer:
+                pages.append(answer.read().decode())
             ready.set()
 
     report = run(colours, RunConfig(source=str(clip), show="web", port=0, repeat=True, seconds=1.0), show)
     assert ready.is_set()
     assert report.loop["processed"] >= 1
     assert str(clip) in json.dumps(found[0])
+    assert "<title>out/bundle</title>" in pages[0]
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(urls[0], timeout=5)
 

@@ -67,7 +67,7 @@ def test_an_engine_that_does_not_load_is_said_and_onnxruntime_takes_its_place(sm
     def refuses(*_):
         raise TargetError("expected a CUDA device, found one that is busy", "--backend ort")
 
-    monkeypatch.setattr("edgekit.runtime.opening.read_manifest", lambda path: manifest)
+    monkeypatch.setattr("edgekit.runtime.opening.read_signed", lambda path, trust: (manifest, ()))
     monkeypatch.setattr("edgekit.runtime.opening._verified", lambda path, manifest, choice, trust: verified)
     monkeypatch.setattr("edgekit.device.find_gpus", lambda: gpu)
     monkeypatch.setattr("edgekit.runtime.choice.installed", lambda module: True)

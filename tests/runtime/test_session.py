@@ -188,7 +188,7 @@ def test_a_bundle_that_is_replaced_while_it_is_opened_is_refused(small_bundle, m
     from edgekit.bundle import read_manifest
 
     other = replace(read_manifest(small_bundle), verdict="of another bundle")
-    monkeypatch.setattr("edgekit.runtime.opening.read_manifest", lambda path: other)
+    monkeypatch.setattr("edgekit.runtime.opening.read_signed", lambda path, trust: (other, ()))
     with pytest.raises(IntegrityError, match="as it was a moment ago, found another"):
         Session.open(small_bundle)
 

@@ -13,7 +13,6 @@ from edgekit.runtime.loop.policy import Policy
 from edgekit.runtime.loop.report import Processed
 from edgekit.runtime.loop.statistics import Statistics
 from edgekit.runtime.loop.work import Done, Frames
-from edgekit.runtime.runner import Timing
 from edgekit.runtime.sources.frame import Frame
 
 Sink = Callable[[Processed], object]
@@ -21,9 +20,8 @@ Sink = Callable[[Processed], object]
 
 @dataclass
 class _Camera:
-    """What is remembered of one: its last frame, its last good answer and when that frame was captured, 0 for never."""
+    """What is remembered of one: its last good answer, and when the frame of that was captured, 0 for never."""
 
-    last: Frame | None = None
     good_ns: int = 0
     answer: Any = None
     bad_in_a_row: int = 0
@@ -46,17 +44,16 @@ class Delivery:
     def give(self, frames: Frames, done: Done, statistics: Statistics) -> None:
         """Count and hand over what came of one turn."""
         statistics.computed(done.timing)
-        for slot, (camera, frame) in enumerate(zip(self._cameras, frames, strict=True)):
-            if frame is None:
-                self._left_out(camera, done.timing, statistics)
+        for slot, frame in enumerate(frames):
+            if frame is None:  # nothing is given again: sinks would take a camera that is only slower for a bad one
+                statistics.left_out += 1
             else:
                 self._answered(slot, frame, done, statistics)
 
     def _answered(self, slot: int, frame: Frame, done: Done, statistics: Statistics) -> None:
         camera, good = self._cameras[slot], done.good[slot]
-        camera.last = frame
         if good:
-            self._good_again(camera)
+            self._good_again(camera, frame)
         else:
             statistics.bad += 1
             self._bad(camera, frame, done.reason)
@@ -67,17 +64,9 @@ class Delivery:
         statistics.answered(slot, age_ms, held)
         self._sink(Processed(frame, camera.answer, age_ms, done.timing, held), statistics)
 
-    def _left_out(self, camera: _Camera, timing: Timing, statistics: Statistics) -> None:
-        statistics.left_out += 1
-        if camera.last is not None:
-            age_ms = _age_ms(camera.good_ns or camera.last.captured_ns)
-            statistics.late(age_ms)
-            self._sink(Processed(camera.last, camera.answer, age_ms, timing, True), statistics)
-
-    def _good_again(self, camera: _Camera) -> None:
+    def _good_again(self, camera: _Camera, frame: Frame) -> None:
         if camera.bad_in_a_row:
-            source = camera.last.source if camera.last else ""
-            self._events.add("good again", source, f"after {camera.bad_in_a_row} bad answers")
+            self._events.add("good again", frame.source, f"after {camera.bad_in_a_row} bad answers")
         camera.bad_in_a_row = 0
 
     def _bad(self, camera: _Camera, frame: Frame, reason: str) -> None:

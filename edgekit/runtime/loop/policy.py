@@ -19,7 +19,8 @@ class Policy:
     capacity          how many frames wait at most in a "fifo", where then the oldest is dropped, or in an "every"
     deadline_ms       an answer that is older than this, from its capture on, missed its deadline
     watchdog_ms       an inference, or what sinks do with it, that takes longer is reported as hung; None for never
-    wait_ms           how long several cameras wait for the slowest of them; one without a frame by then is left out
+    wait_ms           how long several cameras wait for the slowest of them; one without a frame by then is left out,
+                      and heard of again with its next frame
     on_bad            NaN, infinity, a failed inference: "hold" the last good answer, "pass" on what there is; "stop"
                       holds up to `bad_limit`
     bad_limit         after so many bad answers in a row the loop is degraded, or stops

@@ -16,9 +16,10 @@ FAILURES = ("source lost", "wrong source", "bad answers", "sink errors")
 class Processed(NamedTuple):
     """One answer, as sinks get it.
 
-    Where `held`, there is no good answer to `frame`, or its camera gave no new one: `answer` is the last good one, None
-    if there was none yet. `age_ms` counts from the capture of what was answered, so a held answer gets older. `timing`
-    is that of the inference, or of the whole function where the work is one.
+    Where `held`, there is no good answer to `frame`: `answer` is the last good one, None if there was none yet.
+    `age_ms` counts from the capture of what was answered, so a held answer gets older. A camera of several that has no
+    new frame, such as a slower one, is not given again. `timing` is that of the inference, or of the whole function
+    where the work is one.
     """
 
     frame: Frame
@@ -53,7 +54,7 @@ class LoopReport:
     """captured = processed + dropped, over all sources; `ended` says why the loop did.
 
     held          answers that are older ones, because theirs were bad
-    left_out      turns in which a camera had no new frame
+    left_out      turns in which a camera had no new frame, so that sinks heard nothing of it
     bad           inferences that failed, or gave NaN or infinity
     resets        how often a network with states began anew
     events        the last thousand; `event_counts` counts all, by kind

@@ -49,6 +49,11 @@ class SessionWork:
     def prepare(self) -> None:
         """Set the batch. Raises UsageError for several cameras of a network with states, ShapeError for too many."""
         session = self.session
+        self._has_states = bool(session.carried)
+        if self._has_states and self._cameras > 1:  # before its states' shapes, whose batch may be another axis
+            raise UsageError(
+                f"expected one source for a network with states, found {self._cameras}", "a loop and a Session for each"
+            )
         for name, spec in session.inputs.items():
             shape = session.input(name).shape
             if isinstance(spec.shape[0], str) and shape[0] != self._cameras:
@@ -56,11 +61,6 @@ class SessionWork:
             elif shape[0] < self._cameras:
                 raise ShapeError(f"{name}: expected a batch of {self._cameras}, one a camera, found {spec}")
             self._batch = session.input(name).shape[0]
-        self._has_states = bool(session.carried)
-        if self._has_states and self._cameras > 1:
-            raise UsageError(
-                f"expected one source for a network with states, found {self._cameras}", "a loop and a Session for each"
-            )
         if self._has_states and isinstance(session.preprocessing, (AudioPreprocess, SeriesPreprocess)):
             self._windows = session.windows()
 

@@ -65,11 +65,6 @@ class Statistics:
             self._ages.add(age_ms)
             if not held:
                 self._answered_ns[camera] = time.perf_counter_ns() - round(age_ms * 1e6)
-            self.late(age_ms)
-
-    def late(self, age_ms: float) -> None:
-        """An answer was given that is so old, a new one or again an old one."""
-        with self._lock:
             self.deadline_misses += age_ms > self._deadline_ms
 
     def computed(self, timing: Timing) -> None:

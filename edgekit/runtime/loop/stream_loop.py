@@ -54,7 +54,8 @@ class StreamLoop:
         self.events = Events(on_event)
         self._intake = Intake(given, policy, self.events)
         self._statistics = Statistics(self._intake.slots, self._intake.names, policy.deadline_ms)
-        self._watchdog = Watchdog(policy.watchdog_ms, self.events)
+        self._names = ", ".join(self._intake.names)
+        self._watchdog = Watchdog(policy.watchdog_ms, self.events, self._names)
         self._delivery = Delivery((sinks,) if callable(sinks) else tuple(sinks), len(given), policy, self.events)
         self._deadline_ms = policy.deadline_ms
 
@@ -111,7 +112,8 @@ class StreamLoop:
         return self._work.begin(opens, check, trial, self._deadline_ms)
 
     def signals(self) -> AbstractContextManager[None]:
-        """While inside, the first SIGINT or SIGTERM stops the loop, the second raises KeyboardInterrupt."""
+        """While inside, the first SIGINT or SIGTERM stops the loop, one half a second later or more raises
+        KeyboardInterrupt."""
         return stopping_on_signals(self.stop)
 
     def note(self, kind: str, message: str, source: str = "") -> None:
@@ -164,7 +166,7 @@ class StreamLoop:
             done = self._work(frames)
         except Abandoned:
             abandoned = True
-            self.events.add("abandoned", message="the inference under way does not end")
+            self.events.add("abandoned", self._names, "the inference under way does not end")
             return
         except (SessionError, DataError, ShapeError) as error:
             timing = Timing(start_ns, time.perf_counter_ns())

@@ -19,8 +19,9 @@ class Watchdog:
     Python 3.10, `Event.wait` follows the wall clock, and would wait for hours where a robot's date is set back.
     """
 
-    def __init__(self, limit_ms: float | None, events: Events) -> None:
+    def __init__(self, limit_ms: float | None, events: Events, source: str = "") -> None:
         self.hung = False
+        self._source = source  # what its events name
         self._limit_ns = 0 if limit_ms is None else round(limit_ms * 1e6)
         self._events = events
         self._lock = threading.Lock()
@@ -57,7 +58,7 @@ class Watchdog:
             if came_back:
                 self.hung = False
         if came_back:
-            self._events.add("recovered", message=f"after {(time.perf_counter_ns() - started_ns) / 1e6:.1f} ms")
+            self._events.add("recovered", self._source, f"after {(time.perf_counter_ns() - started_ns) / 1e6:.1f} ms")
 
     def _run(self) -> None:
         assert self._stop is not None
@@ -72,7 +73,7 @@ class Watchdog:
             if found:
                 took, limit = late_ns / 1e6, self._limit_ns / 1e6
                 message = f"expected {self._what} within {limit:g} ms, running for {took:.1f} ms"
-                self._events.add("hung", message=message)
+                self._events.add("hung", self._source, message)
 
     def _sleep_ns(self) -> int:
         started_ns = self._started_ns

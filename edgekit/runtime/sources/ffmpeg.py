@@ -81,4 +81,5 @@ def nanoseconds(ticks: int, time_base: Fraction) -> int:
 
 def reason(error: Exception) -> str:
     """What FFmpeg says, without the address, which may hold a password."""
-    return str(getattr(error, "strerror", None) or error)
+    said = getattr(error, "strerror", None) or ("" if "://" in str(error) else str(error))
+    return str(said or type(error).__name__)

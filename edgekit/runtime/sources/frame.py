@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -50,8 +49,3 @@ def check_open(name: str, closed: bool) -> None:
     """Raise SourceLost for a source that is closed before anyone reads it."""
     if closed:
         raise SourceLost(f"expected {name} to be open, found it closed", "open_source again")
-
-
-def without_password(name: str) -> str:
-    """An address that may be shown."""
-    return re.sub(r"(?<=://)[^/@]*@", "", name)

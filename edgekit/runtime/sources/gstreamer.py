@@ -9,6 +9,7 @@ from typing import Any
 from edgekit.errors import TargetError, UsageError
 from edgekit.runtime.backend import Array
 from edgekit.runtime.sources.frame import SourceLost
+from edgekit.runtime.sources.names import shown
 
 
 class Pipeline:
@@ -20,12 +21,16 @@ class Pipeline:
 
     def __init__(self, text: str) -> None:
         if not text.split("!")[-1].split()[:1] == ["appsink"]:
-            raise UsageError(f"expected a pipeline that ends in appsink, found {text!r}", "… ! videoconvert ! appsink")
-        self._text = text
+            raise UsageError(
+                f"expected a pipeline that ends in appsink, found {shown(f'gst:{text}')}", "… ! videoconvert ! appsink"
+            )
+        self._name = shown(f"gst:{text}")
         self._cv2 = _opencv()
         self._capture = self._cv2.VideoCapture(text, self._cv2.CAP_GSTREAMER)
         if not self._capture.isOpened():
-            raise SourceLost("expected a pipeline that starts, found one that does not", f"gst-launch-1.0 -v {text}")
+            raise SourceLost(
+                f"expected a pipeline that starts, found that {self._name} does not", "the same with gst-launch-1.0 -v"
+            )
         self.rate: float | None = self._capture.get(self._cv2.CAP_PROP_FPS) or None
 
     def read(self) -> Iterator[tuple[Array | None, int]]:
@@ -34,7 +39,7 @@ class Pipeline:
             there, picture = self._capture.read()
             now = time.perf_counter_ns()
             if not there:
-                raise SourceLost(f"expected frames of the pipeline {self._text}, found its end")
+                raise SourceLost(f"expected frames of the pipeline {self._name}, found its end")
             yield self._cv2.cvtColor(picture, self._cv2.COLOR_BGR2RGB, dst=picture), now
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from edgekit.errors import TargetError
 from edgekit.runtime.backend import Array
 from edgekit.runtime.sources.ffmpeg import decoded, pyav, reason
+from edgekit.runtime.sources.names import shown
 from edgekit.runtime.sources.streams import TIMEOUT_S, arriving
 
 _ALSA = Path("/usr/share/alsa/alsa.conf")
@@ -58,5 +59,7 @@ def open_microphone(device: str, chunk: int, sample_rate: int) -> SoundStream:
     try:
         container = av.open(device, format="alsa", options=options, timeout=TIMEOUT_S)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise TargetError(f"expected a microphone at ALSA's {device}, found: {reason(error)}", "arecord -L") from error
+        raise TargetError(
+            f"expected a microphone at ALSA's {shown(device)}, found: {reason(error)}", "arecord -L"
+        ) from None
     return SoundStream(container, device, chunk, sample_rate)

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from edgekit.errors import DataError, UsageError
-from edgekit.runtime.sources.frame import Source, without_password
+from edgekit.runtime.sources.frame import Source
+from edgekit.runtime.sources.names import is_pipeline, shown
 
 FORMS = (
     "a video file, a folder of pictures, sound.wav, camera:0 (or camera:0:1280x720:mjpeg), "
@@ -60,7 +61,7 @@ def open_source(
     _refuse(fps, text)
     if not path.exists():
         wrong = UsageError if re.match(r"[a-z]+:", text) else DataError
-        raise wrong(f"expected a source of frames, found nothing at {text}", FORMS)
+        raise wrong(f"expected a source of frames, found nothing at {shown(text)}", FORMS)
     if path.suffix.lower() in (".wav", ".wave"):
         from edgekit.runtime.sources.wav import WavFile
 
@@ -81,18 +82,18 @@ def _live(text: str, fps: float | None, chunk: int, sample_rate: int | None) -> 
         device, size, coding = camera.groups()
         return Live(text, open_camera(f"/dev/video{device}" if device.isdigit() else device, size, coding, fps))
     if text.startswith("camera:"):
-        raise UsageError(f"expected camera:0 or camera:0:1280x720:mjpeg, found {text}", FORMS)
+        raise UsageError(f"expected camera:0 or camera:0:1280x720:mjpeg, found {shown(text)}", FORMS)
     if _URL.fullmatch(text):
         from edgekit.runtime.sources.streams import TIMEOUT_S, open_stream
 
         url, timeout_s = _timeout(text, TIMEOUT_S)
-        _refuse(fps, without_password(url))
-        return Live(without_password(url), open_stream(url, timeout_s))
-    if text.startswith("gst:") or " ! " in text:
+        _refuse(fps, url)
+        return Live(shown(url), open_stream(url, timeout_s))
+    if is_pipeline(text):
         from edgekit.runtime.sources.gstreamer import Pipeline
 
         _refuse(fps, "a pipeline")
-        return Live(text, Pipeline(text.removeprefix("gst:").strip()))
+        return Live(shown(text), Pipeline(text.removeprefix("gst:").strip()))
     if text.startswith("microphone:"):
         from edgekit.runtime.sources.microphone import open_microphone
 
@@ -111,7 +112,8 @@ def _timeout(text: str, otherwise_s: float) -> tuple[str, float]:
     except ValueError:
         timeout_s = 0.0
     if not 0 < timeout_s <= 3600:
-        raise UsageError(f"expected #timeout_s=SECONDS with 0 < SECONDS <= 3600, found {found[0]}", FORMS)
+        value = found[1] if re.fullmatch(r"[-+.\w]{0,9}", found[1]) else "…"  # it may be the rest of a password
+        raise UsageError(f"expected #timeout_s=SECONDS with 0 < SECONDS <= 3600, found #timeout_s={value}", FORMS)
     return text[: found.start()], timeout_s
 
 
@@ -121,10 +123,10 @@ def _rate(text: str) -> float:
     except ValueError:
         rate = 0.0
     if not 0 < rate <= 10_000:
-        raise UsageError(f"expected synthetic:RATE with 0 < RATE <= 10000 frames a second, found {text}", FORMS)
+        raise UsageError(f"expected synthetic:RATE with 0 < RATE <= 10000 frames a second, found {shown(text)}", FORMS)
     return rate
 
 
 def _refuse(fps: float | None, what: str) -> None:
     if fps is not None:
-        raise UsageError(f"expected fps for a camera or a folder of pictures alone, found it for {what}")
+        raise UsageError(f"expected fps for a camera or a folder of pictures alone, found it for {shown(what)}")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from edgekit.errors import DataError, TargetError
 from edgekit.runtime.sources.attempt import Attempt
-from edgekit.runtime.sources.frame import Frame, Source, SourceLost, without_password
+from edgekit.runtime.sources.frame import Frame, Source, SourceLost
+from edgekit.runtime.sources.names import shown
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Reconnecting:
         self._listener: Callable[[str, str], object] | None = None
         self._attempt: Attempt | None = None
         self._source: Source | None = None if name else Attempt(source).result()
-        self.name = without_password(name) if self._source is None else self._source.name
+        self.name = shown(name) if self._source is None else self._source.name
         self.rate = None if self._source is None else self._source.rate
         self.losses = 0
         self.connected = True

@@ -9,7 +9,8 @@ from typing import Any
 from edgekit.errors import DataError, TargetError, UsageError
 from edgekit.runtime.backend import Array
 from edgekit.runtime.sources.ffmpeg import Converter, decoded, nanoseconds, pyav, rate_of, reason, video_stream
-from edgekit.runtime.sources.frame import SourceLost, without_password
+from edgekit.runtime.sources.frame import SourceLost
+from edgekit.runtime.sources.names import shown
 
 # Without a packet for so long, a stream is lost.
 TIMEOUT_S = 5.0
@@ -60,10 +61,10 @@ def arriving(container: Any, stream: Any, name: str) -> Iterator[Any]:
 
     try:
         yield from container.demux(stream)
-    except av.error.ExitError as error:
-        raise SourceLost(f"expected data of {name}, found none for {container.read_timeout:g} s") from error
+    except av.error.ExitError:
+        raise SourceLost(f"expected data of {name}, found none for {container.read_timeout:g} s") from None
     except (av.error.FFmpegError, OSError) as error:
-        raise SourceLost(f"expected data of {name}, found: {reason(error)}") from error
+        raise SourceLost(f"expected data of {name}, found: {reason(error)}") from None
 
 
 def sensed(stamp_ns: int, arrived_ns: int) -> int:
@@ -89,25 +90,27 @@ def open_stream(url: str, timeout_s: float = TIMEOUT_S) -> VideoStream:
     """An rtsp, http, udp or tcp stream; RTSP over TCP, without its sound.
 
     `timeout_s` limits the connect with its handshake, the look at the first frames, and each wait for data. Raises
-    SourceLost where there is none, UsageError for a protocol that this FFmpeg does not know.
+    SourceLost where there is none, UsageError for a protocol that this FFmpeg does not know. FFmpeg's own errors are
+    not chained to these: they hold the address with its password, and a traceback would show it.
     """
     av = pyav()
     # FFmpeg would look at twenty frames to tell the rate: 0.9 s at 25 a second, where three take 0.2.
     options = {"fpsprobesize": "3"}
     if url.startswith("rtsp"):
         options |= {"rtsp_transport": "tcp", "allowed_media_types": "video"}
-    name = without_password(url)
+    name = shown(url)
     begun_s = time.monotonic()
     try:
         container = av.open(url, options=options, timeout=timeout_s)
         return VideoStream(container, name)
-    except av.error.ProtocolNotFoundError as error:
+    except av.error.ProtocolNotFoundError:
         known = "rtsp://… or udp://…"
-        raise UsageError(f"expected a protocol of PyAV's FFmpeg, found {url.partition(':')[0]}", known) from error
+        raise UsageError(f"expected a protocol of PyAV's FFmpeg, found {url.partition(':')[0]}", known) from None
     except (av.error.FFmpegError, OSError) as error:
         # Of RTSP, FFmpeg says "invalid data" where it was interrupted.
         silent = isinstance(error, av.error.ExitError) or time.monotonic() - begun_s >= timeout_s
         found = f" nothing for {timeout_s:g} s" if silent else f": {reason(error)}"
-        raise SourceLost(f"expected a stream at {name}, found{found}") from error
+        next_step = f"#timeout_s={4 * timeout_s:g} behind the address waits longer" if silent else f"ffplay {name}"
+        raise SourceLost(f"expected a stream at {name}, found{found}", next_step) from None
     except DataError as error:  # a camera that has sent its sound only may send pictures yet
         raise SourceLost(error.problem, error.next_step) from error

@@ -53,7 +53,9 @@ class VideoFile:
             # With file: a colon in the name is no protocol, and a playlist's addresses are not opened.
             return av.open(f"file:{self._path}")
         except (av.error.FFmpegError, OSError) as error:
-            raise DataError(f"expected a video at {self._path}, found: {reason(error)}") from error
+            raise DataError(
+                f"expected a video at {self._path}, found: {reason(error)}", f"ffprobe {self._path}"
+            ) from error
 
 
 class _Clock:

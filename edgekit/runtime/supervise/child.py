@@ -31,7 +31,7 @@ def main() -> None:
     if not data:
         return
     payload: Payload = pickle.loads(data)
-    worker = Worker(payload.name, line, payload.restarts)
+    worker = Worker(payload.name, line, payload.restarts, payload.start_ns)
     try:
         _listen(worker)
         Lifeline(line, worker.tick, payload.restarts.grace_s).start()
@@ -44,7 +44,7 @@ def main() -> None:
         end = (
             worker.end()
             if worker.told_early
-            else {"why": str(error), "final": isinstance(error, _FINAL), "code": error.exit_code}
+            else {"why": str(error), "final": _is_final(error), "code": error.exit_code}
         )
     except BaseException as error:
         if worker.told_early:
@@ -71,6 +71,11 @@ def _called(payload: Payload, worker: Worker) -> None:
     function = pickle.loads(payload.function)
     importing.end()
     function(worker)
+
+
+def _is_final(error: EdgekitError) -> bool:
+    """The root itself is raised for a path that is wrong, such as a bundle's or a key's."""
+    return isinstance(error, _FINAL) or type(error) is EdgekitError
 
 
 def _exited(error: SystemExit, worker: Worker) -> dict[str, Any]:

@@ -18,15 +18,19 @@ _MAIN = ("init_main_from_name", "init_main_from_path")
 
 
 class Payload(NamedTuple):
-    """`app` is what `multiprocessing.spawn` prepares a process with; `function` is pickled, since `app` comes first."""
+    """`app` is what `multiprocessing.spawn` prepares a process with; `function` is pickled, since `app` comes first.
+
+    `start_ns` is when the supervisor's clock began, of `time.perf_counter_ns`.
+    """
 
     name: str
     app: dict[str, Any]
     function: bytes
     restarts: Restarts
+    start_ns: int
 
 
-def payload_of(name: str, function: Callable[..., object], restarts: Restarts) -> bytes:
+def payload_of(name: str, function: Callable[..., object], restarts: Restarts, start_ns: int) -> bytes:
     """Raises UsageError for what is no function, or none that another process can import."""
     if not isinstance(name, str) or not callable(function):
         raise UsageError(f"expected a name and a function of each task, found {name!r}: {function!r}", _NEXT)
@@ -45,7 +49,7 @@ def payload_of(name: str, function: Callable[..., object], restarts: Restarts) -
         for key in _MAIN:
             app.pop(key, None)
     app["authkey"] = bytes(app["authkey"])  # multiprocessing's own type refuses to be pickled
-    data = pickle.dumps(Payload(name, app, pickled, restarts))
+    data = pickle.dumps(Payload(name, app, pickled, restarts, start_ns))
     if len(data) > MOST_BYTES:
         raise UsageError(
             f"{name}: expected at most {MOST_BYTES} bytes of arguments, found {len(data)}", "a file's name"

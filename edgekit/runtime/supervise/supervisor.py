@@ -10,13 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import wait
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from edgekit.errors import SessionError, UsageError, nearest
 from edgekit.reports import plain
 from edgekit.runtime.loop.events import Events, Listener
-from edgekit.runtime.loop.signals import handling
 from edgekit.runtime.supervise import importing
 from edgekit.runtime.supervise.payload import payload_of
 from edgekit.runtime.supervise.report import SuperviseReport
@@ -25,6 +23,7 @@ from edgekit.runtime.supervise.state_file import EVERY_S, StateFile
 from edgekit.runtime.supervise.systemd import Notifier
 from edgekit.runtime.supervise.task import Task
 from edgekit.runtime.supervise.worker import Worker
+from edgekit.signals import handling
 
 _EVENTS_SHOWN = 20
 
@@ -53,7 +52,8 @@ class Supervisor:
     or one for each name, where a task without its own has `Restarts()`.
 
     `tasks` are functions at the top of a module, each called with a `Worker`. An error that a new process would meet
-    again gives the task up at once: UsageError and IntegrityError; a TargetError may be a camera that is not back yet.
+    again gives the task up at once: UsageError, IntegrityError and a plain EdgekitError, as for a path that is wrong; a
+    TargetError may be a camera that is not back yet.
     `state` is a file for the state, see `StateFile`; `on_event` hears of an `Event` in the thread that runs.
     """
 
@@ -70,7 +70,8 @@ class Supervisor:
             raise UsageError("expected at least one task, found none", 'supervise({"see": see})')
         self.events = Events(on_event)
         each = _each(tasks, restarts)
-        payloads = {name: payload_of(name, function, each[name]) for name, function in tasks.items()}
+        since_ns = self.events.start_ns
+        payloads = {name: payload_of(name, function, each[name], since_ns) for name, function in tasks.items()}
         self._tasks = [Task(name, payload, each[name], self.events) for name, payload in payloads.items()]
         self._notifier = Notifier()
         self._start_s = self._next_s = self._alive_s = 0.0
@@ -110,14 +111,15 @@ class Supervisor:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """While inside, the first SIGINT or SIGTERM ends all tasks in order, the second at once."""
+        """While inside, the first SIGINT or SIGTERM ends all tasks in order, the next at once: one half a second later
+        or more."""
 
-        def handle(number: int, frame: FrameType | None) -> None:
+        def handle(number: int) -> None:
             if self._stop:
                 self.kill()
             self.stop(signal.Signals(number).name)
 
-        with handling(handle, "supervisor.stop()"):
+        with handling(handle, handle, "supervisor.stop()"):
             yield
 
     def state(self) -> dict[str, Any]:

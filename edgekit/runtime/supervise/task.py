@@ -14,6 +14,7 @@ from edgekit.runtime.supervise.restarts import Ledger, Restarts
 
 _SOON_S = 0.02  # from the end of its line to the end of its process
 _APART_S = 0.1  # a signal right behind another may go to any thread, and then wakes none that sleeps in the main one
+_DEAF_S = 1.0  # from SIGTERM to SIGKILL at most where no thread of a loop's process speaks: Python's lock is held
 _PROPER = (signal.SIGTERM, signal.SIGINT)  # also sent by others, such as systemd to a whole unit
 
 
@@ -40,6 +41,8 @@ class Task:
         self._aged_s = now_s  # when it last said its ages
         self._end: dict[str, Any] | None = None
         self._failure = ""  # why it is being ended
+        self._loops = False  # a loop runs, for which a thread speaks
+        self._grace_s = self._restarts.grace_s
         self._start_s = self._heard_s = self._since_s = now_s  # _since_s: in its present state
         self._ran_s: float | None = None  # since when it runs
         self._quit_s: float | None = None  # when it was asked where it is, before it is told to end
@@ -149,6 +152,7 @@ class Task:
         self._heard_s = now_s
         self._said.update(message)
         self._aged_s = now_s if "age_ms" in message else self._aged_s
+        self._loops = "age_ms" in message if "numbers" in message else self._loops
         self._end = message.get("end", self._end)
         self._loop = message.get("report", self._loop)
         state = message.get("state", self.state)
@@ -185,6 +189,9 @@ class Task:
         """End a process that will not help itself; one that said its end only lingers, and that end stands."""
         if self._end is None:
             self._failure = why
+            self._events.add("ending", self.name, why)
+            if self._loops and now_s - self._heard_s >= self._restarts.silent_s:
+                self._grace_s = min(self._grace_s, _DEAF_S)
         else:
             self._events.add("lingers", self.name, why)
         if not self._said or self.process is None:
@@ -203,12 +210,11 @@ class Task:
     def _press(self, now_s: float) -> None:
         """It was told to end, and has not."""
         assert self._term_s is not None
-        grace_s = self._restarts.grace_s
         if self._kill_s is None:
-            if now_s - self._term_s >= grace_s:
-                self._events.add("killed", self.name, f"{grace_s:g} s after SIGTERM")
+            if now_s - self._term_s >= self._grace_s:
+                self._events.add("killed", self.name, f"{self._grace_s:g} s after SIGTERM")
                 self._kill(now_s)
-        elif now_s - self._kill_s >= grace_s:
+        elif now_s - self._kill_s >= self._restarts.grace_s:
             self._abandon(now_s)
 
     def _kill(self, now_s: float) -> None:
@@ -237,7 +243,7 @@ class Task:
         proper = not self._failure and (end.get("good", False) or signalled)
         if self._told:
             self.untidy = not proper
-            self._over("ended", "" if proper else why)
+            self._over("ended", end.get("why", "") if proper else why)
         elif proper and signalled:  # by someone else: systemd tells us too, and before the pause is over
             self._failed("ended by a signal that was not its supervisor's", now_s)
         elif proper:

@@ -30,19 +30,23 @@ class Worker:
     taken, see `arm`.
     """
 
-    def __init__(self, name: str, line: socket.socket, restarts: Restarts) -> None:
+    def __init__(self, name: str, line: socket.socket, restarts: Restarts, start_ns: int | None = None) -> None:
         self.name, self.told = name, False
         self._line, self._restarts = line, restarts
+        self._start_ns = time.perf_counter_ns() if start_ns is None else start_ns  # the supervisor's clock began
         self._loop: StreamLoop | None = None
         self._state, self._failure, self._final = "starting", "", False
+        self._blank = ""  # that its loop never had a frame, which is no failure where it was told to end
         self._beat_s = self._numbers_s = 0.0
         self._lock = threading.Lock()  # a tick must not say that a loop runs after it was said that it does not
 
     def run(self, loop: StreamLoop, frames: int | None = None, seconds: float | None = None) -> LoopReport:
         """`loop.run`, seen by the supervisor. Where a source is lost, answers are bad or sinks fail, so that the loop
         ends, the task is a failure when it returns, unless another loop is run after it; where a source's name is
-        wrong, so that there never was one, the task is given up at once."""
+        wrong, so that there never was one, the task is given up at once. The loop's events have the supervisor's clock
+        and the task's name from now on."""
         self._end_if_told()
+        loop.events.belong_to(self.name, self._start_ns)
         with self._lock:
             self._loop = loop
             self._enter("running")
@@ -56,6 +60,9 @@ class Worker:
         last = said["events"][-1].message if said["events"] else "no event"
         self._final = report.failed == "wrong source"
         self._failure = f"its loop ended with {report.failed}: {last}" if report.failed else ""
+        lost = [event.message for event in said["events"] if event.kind == "lost"]
+        blank = not report.captured and said["events"]
+        self._blank = f"it never had a frame: {(lost or [last])[-1]}" if blank else ""
         final = {**report.to_json(), "events": said["events"]}
         wire.say(self._line, {"report": final, **said}, patience_s=self._restarts.grace_s)
         return report
@@ -105,7 +112,8 @@ class Worker:
         """What is to be said of a task that returned."""
         good = self.told or not self._failure
         final = self._final and not good  # a new process would find the same name
-        return {"good": good, "told": self.told, "why": "" if self.told else self._failure, "final": final}
+        why = self._blank if self.told else self._failure
+        return {"good": good, "told": self.told, "why": why, "final": final}
 
     @property
     def told_early(self) -> bool:

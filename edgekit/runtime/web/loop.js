@@ -25,13 +25,20 @@ const pair = (name, ...values) => [el("dt", "", name), el("dd", "", ...values)];
 const at = seconds => seconds < 60 ? seconds.toFixed(1) + " s"
   : Math.floor(seconds / 60) + ":" + String(Math.floor(seconds % 60)).padStart(2, "0") + " min";
 
+// "bad" where most of the last answers were late, "warn" where more than one in a hundred was, else "".
+function lateness(loop) {
+  const limit = loop.deadline_ms, ages = loop.age_ms;
+  return !limit || !ages.n ? "" : ages.p50 > limit ? "bad" : ages.p99 > limit ? "warn" : "";
+}
+
 function tiles(loop) {
   const of = (count, whole) => whole ? (100 * count / whole).toFixed(count && count < whole / 100 ? 1 : 0) + " %" : "";
-  const late = loop.deadline_ms && loop.age_ms.p99 > loop.deadline_ms ? "warn" : "";
-  const made = [tile("answers/s", loop.rate.toFixed(1), ""), tile("age, p50", ms(loop.age_ms.p50), "ms"),
-    tile("age, p99", ms(loop.age_ms.p99), "ms", late), tile("age, largest", ms(loop.age_ms.max), "ms"),
+  const late = lateness(loop), when = age => age > loop.deadline_ms ? late : "";
+  const made = [tile("answers/s", loop.rate.toFixed(1), ""), tile("age, p50", ms(loop.age_ms.p50), "ms", when(loop.age_ms.p50)),
+    tile("age, p99", ms(loop.age_ms.p99), "ms", when(loop.age_ms.p99)), tile("age, largest", ms(loop.age_ms.max), "ms"),
     tile("dropped", many(loop.dropped), of(loop.dropped, loop.captured))];
-  if (loop.deadline_ms) made.push(tile("late answers", many(loop.deadline_misses), of(loop.deadline_misses, loop.processed)));
+  if (loop.deadline_ms) made.push(
+    tile("late answers", many(loop.deadline_misses), of(loop.deadline_misses, loop.processed), late));
   return el("dl", "tiles", ...made);
 }
 
@@ -65,14 +72,21 @@ class Loop {
   }
 
   show(loop) {
-    const state = loop.state === "ended" && loop.ended ? "ended: " + loop.ended
-      : loop.state === "new" ? "not started" : loop.state;
-    put(this.heading, loop.name || "loop", badge(state, TONES[loop.state] || "unknown"));
+    const late = loop.state === "running" ? lateness(loop) : "";
+    this.name = loop.name || "loop";
+    this.state = loop.state === "ended" && loop.ended ? "ended: " + loop.ended : loop.state === "new" ? "not started"
+      : loop.state + (late === "bad" ? ", most answers late" : late ? ", some answers late" : "");
+    put(this.heading, this.name, badge(this.state, late || TONES[loop.state] || "unknown"));
     put(this.top, tiles(loop), ages(loop), details(loop));
     const [title, list] = events(loop);
     put(this.title, title);
     put(this.events, list);
     this.events.classList.toggle("events", loop.events.length > 0);
+  }
+
+  // Nobody knows how it is now.
+  lost() {
+    put(this.heading, this.name, badge("was " + this.state, "unknown"));
   }
 }
 

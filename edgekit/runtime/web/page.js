@@ -27,6 +27,7 @@ function connection(good) {
   connected = good;
   document.querySelector("main").classList.toggle("stale", !good);
   if (good) heard = Date.now();
+  else loops.forEach(loop => loop.lost());
   put($("connection"), ...(good ? [badge("live", "good")]
     : [badge("no connection, trying again", "bad"), heard ? " these numbers are " + ago(Date.now() - heard) + " old" : ""]));
 }

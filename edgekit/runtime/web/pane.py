@@ -35,12 +35,7 @@ class Pane:
         self._recent: deque[Processed] = deque(maxlen=_RECENT)
 
     def add(self, processed: Processed) -> None:
-        """Keep an answer. A frame's memory is never written again, so that a reference is enough.
-
-        The same frame once more is a turn in which its camera was left out: nothing new to show.
-        """
-        if self._last is not None and self._last.frame is processed.frame:
-            return
+        """Keep an answer. A frame's memory is never written again, so that a reference is enough."""
         now_ns = time.perf_counter_ns()
         small = getattr(processed.frame.data, "nbytes", _SMALL_BYTES) < _SMALL_BYTES
         with self._lock:

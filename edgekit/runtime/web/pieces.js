@@ -2,7 +2,7 @@
 // All text goes in by textContent: what a label says is never markup.
 const STATE_MS = 250, FRAME_MS = 100, PATIENCE_MS = 5000, AGAIN_MS = 500, AGAIN_MOST_MS = 3000, OLD_MS = 2000;
 const SVG = "http://www.w3.org/2000/svg";
-const TONES = {running: "good", degraded: "warn", hung: "bad", "new": "unknown", ended: "unknown"};
+const TONES = {running: "good", degraded: "warn", blind: "bad", hung: "bad", "new": "unknown", ended: "unknown"};
 const $ = id => document.getElementById(id);
 const sleep = ms => new Promise(done => setTimeout(done, ms));
 const shown = () => document.hidden

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -44,6 +45,38 @@ def test_answers_go_behind_those_that_are_there_and_into_no_other_file(tmp_path)
     with pytest.raises(OutputError, match=r"expected a file of answers or none at .*clip\.mp4, found another"):
         AnswersFile(clip)
     assert clip.read_bytes() == b"not answers"
+
+
+@pytest.mark.parametrize(
+    ("left", "kept"),
+    [
+        ('{"source": "a", "answer": 1}\n{"source": "a", "ans', '{"source": "a", "answer": 1}\n'),  # killed
+        ('{"source": "a", "answer": 1}\n{"source": "a", "answer": 2}', None),  # an editor's
+        ('{"source": "a", "answer": "' + "x" * 200_000, ""),
+        ('{"source": "a", "answer": "' + "x" * 200_000 + '"}\n{"source": "' + "y" * 200_000, None),
+        ('{"sour', ""),
+        ("", ""),
+    ],
+)
+def test_a_run_begins_behind_the_last_whole_line(tmp_path, left, kept):
+    path = tmp_path / "a.jsonl"
+    path.write_text(left)
+    with AnswersFile(path) as file:
+        file.write(Processed(frame(7), 7, 0.0, Timing(0, 1), False))
+    *before, last = path.read_text().splitlines()
+    assert json.loads(last)["answer"] == 7
+    if kept is None:
+        kept = left if left.endswith("}") else left[: left.rindex("\n")]
+    assert before == kept.splitlines()
+
+
+def test_a_pipe_gets_answers_too(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reads = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with AnswersFile(tmp_path / "pipe") as file:
+        file.write(Processed(frame(7), "x" * 9000, 0.0, Timing(0, 1), False))
+        assert json.loads(os.read(reads, 1 << 16))["number"] == 7
+    os.close(reads)
 
 
 def test_as_lines_of_json(tmp_path):

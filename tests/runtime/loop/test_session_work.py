@@ -303,6 +303,24 @@ def test_a_network_with_states_has_one_camera(sums):
         StreamLoop([Scripted(name="a"), Scripted(name="b")], session).run()
 
 
+def test_a_network_with_states_has_one_camera_also_where_its_batch_is_another_axis(tmp_path):
+    """As of an LSTM's h, [layers, batch, H]."""
+    nodes = [onnx.helper.make_node("Add", ["h", "x"], [name]) for name in ("y", "h_out")]
+    shapes = {"h": (1, "batch", 2), "x": ("batch", 2), "y": (1, "batch", 2), "h_out": (1, "batch", 2)}
+    values = {name: value(name, FLOAT, *shape) for name, shape in shapes.items()}
+    model = made(nodes, [values["x"], values["h"]], [values["y"], values["h_out"]], {})
+    bundle = bundle_of(model, tmp_path, Stream(("h=h_out",)), {"batch": (1, 1, 4)})
+    with Session.open(bundle) as session:
+        said = "expected one source for a network with states, found 2; next: a loop and a Session for each"
+        with pytest.raises(UsageError, match=said):
+            StreamLoop([Scripted(name="a"), Scripted(name="b")], session).run()
+    with Session.open(bundle) as session:
+        report = StreamLoop(
+            Scripted(*(frame(n, data=np.ones(2, np.float32)) for n in range(3))), session, policy=FIFO
+        ).run()
+    assert (report.processed, report.bad) == (3, 0)
+
+
 class Stuck(Doubler):
     """An inference whose picture begins below zero ends only when `free` is set."""
 

@@ -50,6 +50,22 @@ def test_events_are_counted_also_when_they_are_no_longer_kept():
     assert all(before.at_s <= after.at_s for before, after in itertools.pairwise(kept))
 
 
+def test_events_of_a_supervised_task_have_its_clock_and_its_name_also_those_from_before():
+    heard = []
+    events = Events(heard.append)
+    events.add("opened", "front")
+    events.belong_to("see", events.start_ns - 5 * 10**9)
+    events.add("lost", "front", "the cable is out")
+    events.add("blind")
+    before, lost, blind = events.last()
+    assert 5 <= before.at_s <= lost.at_s <= blind.at_s < 65
+    assert [event.task for event in (before, lost, blind)] == ["see"] * 3
+    assert heard[1] == lost
+    assert str(lost) == f"{lost.at_s:.1f} see front lost: the cable is out"
+    assert str(blind) == f"{blind.at_s:.1f} see blind"
+    assert str(heard[0]) == f"{heard[0].at_s:.1f} front opened"
+
+
 def test_nobody_reads_the_counts_in_the_middle_of_a_change(monkeypatch):
     slot, found = Latest(), []
     statistics = Statistics([slot], ["front"], None)

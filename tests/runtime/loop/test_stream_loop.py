@@ -248,7 +248,7 @@ def test_a_hole_in_the_numbers_of_a_source_is_an_event_but_dropped_frames_are_no
     assert [(event.kind, event.message) for event in report.events] == [("gap", "expected frame 5, found 7")]
 
 
-def test_several_cameras_are_one_batch_and_who_has_no_frame_is_left_out_with_its_last_answer():
+def test_several_cameras_are_one_batch_and_who_has_no_frame_is_left_out_and_not_given_again():
     left, right, turns = Scripted(0, name="left", ends=False), Scripted(10, name="right", ends=False), []
 
     def work(frames):
@@ -261,14 +261,41 @@ def test_several_cameras_are_one_batch_and_who_has_no_frame_is_left_out_with_its
         return [None if item is None else f"{item.source} {item.number}" for item in frames]
 
     seen = []
-    report = StreamLoop([left, right], work, seen.append, Policy(wait_ms=200)).run(frames=5)
+    policy = Policy(wait_ms=200, deadline_ms=60_000)
+    report = StreamLoop([left, right], work, seen.append, policy).run(frames=5)
     assert turns == [[0, 10], [1, 11], [2, None]]
     said = [(f"{item.frame.source} {item.frame.number}", item.answer, item.held) for item in seen]
     names = ["left 0", "right 10", "left 1", "right 11", "left 2"]
-    assert said == [*((name, name, False) for name in names), ("right 11", "right 11", True)]
-    assert seen[5].age_ms > seen[3].age_ms + 190, "it is as old as its frame"
-    assert (report.processed, report.left_out, report.held) == (5, 1, 0)
+    assert said == [(name, name, False) for name in names]
+    assert (report.processed, report.left_out, report.held, report.deadline_misses) == (5, 1, 0, 0)
     assert [source.processed for source in report.sources] == [3, 2]
+
+
+@pytest.mark.parametrize(("fast", "slow"), [(30, 15), (60, 7)])
+def test_a_slower_camera_of_a_batch_is_neither_held_nor_late(fast, slow):
+    """What a sink counts is what the report does, and the drive of a robot need not stop for it."""
+    cameras, seen = [Camera(fast, 10**6, "fast"), Camera(slow, 10**6, "slow")], []
+    report = StreamLoop(cameras, number_of, seen.append, Policy(deadline_ms=10_000)).run(seconds=2)
+    assert not any(item.held for item in seen)
+    assert (report.bad, report.held, report.deadline_misses) == (0, 0, 0)
+    assert report.left_out >= fast / 4, "nearly every other turn, or more, on however busy a machine"
+    for source in report.sources:
+        numbers = [item.frame.number for item in seen if item.frame.source == source.name]
+        assert len(numbers) == len(set(numbers)) == source.processed, "each once"
+        assert source.captured == source.processed + source.dropped > 0
+
+
+def test_an_event_of_a_hang_names_the_sources():
+    def work(frames):
+        time.sleep(0.3)
+        return number_of(frames)
+
+    sources = [Scripted(0, name="left"), Scripted(0, name="right")]
+    report = StreamLoop(sources, work, policy=Policy(watchdog_ms=50, wait_ms=20_000)).run()
+    assert [(event.kind, event.source) for event in report.events] == [
+        ("hung", "left, right"),
+        ("recovered", "left, right"),
+    ]
 
 
 def test_a_batch_begins_as_soon_as_all_cameras_have_a_frame_or_have_ended():
@@ -435,7 +462,8 @@ def test_a_camera_that_is_silent_or_gone_while_another_goes_on_is_seen():
     assert report.events[0].message == "no frame for 0.2 s"
     assert states[0] == "running"
     assert "blind" in states
-    assert report.deadline_misses > 0, "the silent one's last answer was given again and again, older each time"
+    assert loop.ages()["now"] >= 900, "the silent one's last answer, older each moment"
+    assert report.sources[1].processed == 2, "and not given again"
     gone = StreamLoop([Camera(200, 40), Scripted(SourceLost("unplugged"), name="rear")], number_of, (), policy)
     thread = threading.Timer(0.1, lambda: states.append(gone.state))
     thread.start()

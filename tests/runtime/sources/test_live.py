@@ -14,7 +14,6 @@ av = pytest.importorskip("av")
 
 from edgekit.runtime.backend import Array  # noqa: E402
 from edgekit.runtime.sources import Backoff, Reconnecting, SourceLost, open_source  # noqa: E402
-from edgekit.runtime.sources.frame import without_password  # noqa: E402
 from edgekit.runtime.sources.live import Live  # noqa: E402
 from edgekit.runtime.sources.streams import VideoStream, open_stream, sensed  # noqa: E402
 from tests.runtime.sources.clips import difference, moving, until_lost, write_video  # noqa: E402
@@ -163,11 +162,6 @@ def test_a_stream_that_nobody_serves_is_lost_in_one_line_without_its_password(ur
 def test_a_stream_that_is_refused_says_why(streams):
     with pytest.raises(SourceLost, match=r"found: .*404"):
         open_source(f"{streams.address}/camera.ts")
-
-
-def test_only_the_password_is_left_out_of_an_address():
-    assert without_password("rtsp://me:a@b/stream@1") == "rtsp://b/stream@1"
-    assert without_password("http://host:80/a@b") == "http://host:80/a@b"
 
 
 def test_ffmpegs_test_picture_is_a_camera():

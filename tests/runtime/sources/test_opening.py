@@ -59,7 +59,7 @@ def test_a_timeout_is_asked_of_ffmpeg_and_neither_sent_nor_shown(monkeypatch):
         "udp://:5000#timeout_s=20",
     ):
         source = open_source(text)
-        assert source.name in ("rtsp://host/x?a=1#b", "udp://:5000")
+        assert source.name in ("rtsp://host/x?…", "udp://:5000")
         source.close()
     url = "rtsp://me:word@host/x?a=1#b"
     assert asked == [(url, 5.0), (url, 0.5), ("udp://:5000", 20.0)]

@@ -40,7 +40,9 @@ def wait_for(true, what: str) -> None:
 def test_a_connect_that_hangs_is_lost_after_its_timeout(step):
     with Camera(step) as camera:
         begun_s = time.monotonic()
-        with pytest.raises(SourceLost, match=rf"expected a stream at {camera.address}, found nothing for 0.4 s$"):
+        with pytest.raises(
+            SourceLost, match=rf"a stream at {camera.address}, found nothing for 0.4 s; next: #timeout_s=1.6 "
+        ):
             open_source(f"{camera.address}#timeout_s=0.4")
         assert 0.35 < time.monotonic() - begun_s < 4  # it would hang for 30 s
         assert camera.asked[-1] == step

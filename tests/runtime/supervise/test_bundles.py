@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edgekit.runtime import Session
 from edgekit.runtime.loop import Policy, StreamLoop, realtime
 from tests.runtime.loop.cameras import Camera
-from tests.runtime.supervise.tasks import accounted, running
+from tests.runtime.supervise.tasks import accounted, look, running
 
 PICTURE = np.ones((3, 8, 8), np.float32)
 
@@ -39,6 +40,26 @@ def test_two_models_at_two_rates(small_bundle):
     for task in report.tasks.values():
         assert accounted(task.loop)
         assert (task.restarts, task.loop["bad"], task.loop["health"]["state"]) == (0, 0, "ready")
+
+
+def with_keys(keys: Path, bundle: Path, worker) -> None:
+    Session.open(bundle, trusted_keys=keys).close()
+
+
+@pytest.mark.parametrize("wrong", ["bundle", "keys"])
+def test_a_path_that_is_wrong_is_given_up_at_once(wrong, small_bundle, tmp_path):
+    """It does not appear by itself, and who starts the robot wants to hear of it at once."""
+    tasks = {
+        "bundle": partial(at, 30, tmp_path / "bandle"),
+        "keys": partial(with_keys, tmp_path / "no", small_bundle),
+    }
+    with running({"see": tasks[wrong], "plan": look}) as run:
+        report = run.report()
+    seen = report.tasks["see"]
+    assert (report.ended, report.code, seen.state, seen.restarts) == ("given up", 1, "given up", 0)
+    found = {"bundle": f"bundle folder at {tmp_path}/bandle, found none", "keys": f"{tmp_path}/no, found no such file"}
+    assert found[wrong] in seen.why
+    assert "; next: " in seen.why
 
 
 def test_a_damaged_bundle_is_given_up_at_once(small_bundle, tmp_path):

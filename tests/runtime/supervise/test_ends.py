@@ -156,10 +156,24 @@ def test_a_second_signal_kills_at_once(app):
     running.until(lambda task: task["state"] in ("running", "hung") and task["numbers"].get("processed", 0) > 5)
     running.process.send_signal(signal.SIGINT)
     running.until(lambda task: task["state"] in ("stopping", "ended"))
+    time.sleep(1)  # sooner it would be an echo of the first
     running.process.send_signal(signal.SIGINT)
     report = running.end()
     assert (running.process.returncode, running.err) == (130, "")
     assert report["tasks"]["hangs"]["why"] == "killed by SIGKILL"
+
+
+@pytest.mark.parametrize("gap_s", [0, 0.002, 0.02])
+def test_a_pair_of_signals_as_a_launcher_sends_it_ends_all_tasks_in_order(app, gap_s):
+    running = app("see,beats", grace_s=30)
+    running.until(runs)
+    for _ in range(2):
+        running.process.send_signal(signal.SIGINT)
+        time.sleep(gap_s)
+    report = running.end()
+    assert (running.process.returncode, running.err) == (0, "")
+    assert (report["ended"], report["tasks"]["see"]["loop"]["ended"]) == ("SIGINT", "SIGTERM")
+    assert accounted(report["tasks"]["see"]["loop"])
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,10 @@ def test_a_camera_that_is_not_there_yet_is_waited_for_and_why_is_told():
         report = run.stopped()
     assert (events[0]["kind"], events[0]["source"]) == ("lost", "camera:97")
     assert re.match(r"not seen yet: expected a camera at /dev/video97, found: .*No such file", events[0]["message"])
-    assert (report.code, report.tasks["see"].restarts) == (0, 0)
+    assert (report.code, report.tasks["see"].restarts) == (0, 0), "it was told to end, and did"
+    why = report.tasks["see"].why
+    assert why.startswith("it never had a frame: not seen yet: expected a camera at /dev/video97, found: ")
+    assert [event.message for event in report.events if event.kind == "ended"] == [why]
 
 
 def test_pauses_grow():

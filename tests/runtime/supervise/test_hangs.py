@@ -30,8 +30,12 @@ def test_a_hang_is_ended_shown_on_stderr_and_the_other_task_goes_on(how, tmp_pat
         plan = run.until(lambda state: state["tasks"]["plan"]["numbers"])["tasks"]["plan"]
         if not with_lock:
             assert run.event("hung").message.startswith("expected an inference within 100 ms, running for 1")
-        assert run.event("killed").message == "0.3 s after SIGTERM"
+        ending = run.event("ending")
+        killed = run.event("killed")
+        assert killed.message == "0.3 s after SIGTERM"
+        assert killed.at_s >= ending.at_s + 0.3, "it is said when it is seen"
         why = "said nothing for 3 s" if with_lock else "hung for 0.1 s: expected an inference within 100 ms"
+        assert ending.message.startswith(why)
         assert run.event("failed").message.startswith(why)
         run.event("running", "see")
         count = plan["numbers"]["processed"]

@@ -48,6 +48,14 @@ def test_the_file_says_how_each_task_is(tmp_path):
     assert numbers["sources"]["front"]["captured"] == numbers["captured"]
     assert 0 < see["seconds"] <= written["seconds"]
     assert (guess["state"], [event["kind"] for event in guess["events"]]) == ("degraded", ["bad", "degraded"])
+    clock = [
+        *(event["at_s"] for event in written["events"] if (event["kind"], event["source"]) == ("started", "guess")),
+        *(event["at_s"] for event in guess["events"]),
+        *(event["at_s"] for event in written["events"] if (event["kind"], event["source"]) == ("degraded", "guess")),
+    ]
+    assert clock == sorted(clock)
+    assert len(clock) == 4, "one clock for the supervisor and the loops"
+    assert {event["task"] for event in guess["events"]} == {"guess"}
     assert {"started", "running", "degraded"} <= {event["kind"] for event in written["events"]}
     last = json.loads(file.read_text())
     assert (last["state"], last["tasks"]["see"]["state"]) == ("ended", "ended")

@@ -60,9 +60,35 @@ def test_what_cannot_be_killed_is_left_and_given_up(monkeypatch):
         (21.75, "given up", "SIGQUIT", "SIGTERM", "kill", "leave"),
         (30, "given up", "SIGQUIT", "SIGTERM", "kill", "leave"),
     ]
+    assert [(event.kind, event.message) for event in events.last()[2:4]] == [
+        ("ending", "said nothing for 10 s"),
+        ("killed", "5 s after SIGTERM"),
+    ]
     assert task.why == "said nothing for 10 s; pid 4711 cannot be killed, it hangs in the kernel"
     assert task.untidy
     assert task.process is None
+
+
+LOOPS = {"state": "running", "age_ms": {"now": None}, "numbers": {}}
+RUNS = {"state": "running"}
+BEATS = {"state": "running", "numbers": {"turn": 1}}
+
+
+@pytest.mark.parametrize(("said", "grace_s"), [([LOOPS, RUNS], 1), ([RUNS], 5), ([LOOPS, BEATS], 5)])
+def test_a_loop_of_which_no_thread_speaks_has_a_short_grace(monkeypatch, said, grace_s):
+    """A thread of its own says how a loop is: where that is silent, SIGTERM cannot be heard either."""
+    monkeypatch.setattr(module, "Process", Stuck)
+    task = Task("see", b"", LIMITS, Events())
+    task.turn(0)
+    process = task.process
+    process.messages += said
+    for now_s in (1, 11, 11.2):
+        task.turn(now_s)
+    assert process.done == ["SIGQUIT", "SIGTERM"]
+    task.turn(11.1 + grace_s)
+    assert process.done == ["SIGQUIT", "SIGTERM"]
+    task.turn(11.2 + grace_s)
+    assert process.done == ["SIGQUIT", "SIGTERM", "kill"]
 
 
 def test_it_is_turned_in_time(monkeypatch):

@@ -7,6 +7,7 @@ import itertools
 import re
 import threading
 import time
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from edgekit.postprocess.boxes import Box
 from edgekit.postprocess.classify import Label
 from edgekit.runtime.loop import Policy, StreamLoop
+from edgekit.runtime.loop.report import Spread
 from edgekit.runtime.web import LivePage, View
 from edgekit.specs import ImagePreprocess
 from tests.device.trees import ORIN_NANO_JETPACK_62
@@ -269,6 +271,49 @@ def test_a_server_that_takes_long_is_not_asked_twice(tab):
         with tab.page.expect_response("**/state"):
             pass
         tab.shows("live")
+
+
+@pytest.mark.parametrize(
+    ("limit_ms", "p50", "p99", "said", "tones"),
+    [
+        (60, 317.0, 400.0, "running, most answers late", {"age, p50": "bad", "age, p99": "bad", "late answers": "bad"}),
+        (60, 20.0, 70.0, "running, some answers late", {"age, p50": "", "age, p99": "warn", "late answers": "warn"}),
+        (60, 20.0, 50.0, "running", {"age, p50": "", "age, p99": "", "late answers": ""}),
+        (None, 317.0, 400.0, "running", {"age, p50": "", "age, p99": ""}),
+    ],
+)
+def test_late_answers_are_no_green_state(tab, limit_ms, p50, p99, said, tones):
+    loop = StreamLoop(Scripted(), number_of)
+    report = replace(loop.report(), state="running", age_ms=Spread(100, p50, p99, 500.0))
+    loop.report = lambda: report
+    with LivePage(0, View(deadline_ms=limit_ms)) as page:
+        page.watch(loop)
+        tab.page.goto(page.url)
+        tab.shows("running")
+        badge = tab.page.locator("#loops h2 .badge")
+        tone = tones.get("late answers") or "good"
+        assert (badge.inner_text(), badge.get_attribute("class")) == (said, f"badge t-{tone}")
+        for name, wanted in tones.items():
+            found = tab.page.locator(".tiles div", has=tab.page.locator("dt", has_text=re.compile(f"^{name}$")))
+            assert (found.get_attribute("class") or "") == (f"t-{wanted}" if wanted else ""), name
+
+
+def test_what_was_running_when_the_connection_was_lost_is_not_green(tab):
+    loop = StreamLoop(Scripted(), number_of)
+    report = replace(loop.report(), state="running")
+    loop.report = lambda: report
+    with LivePage(0) as page:
+        page.watch({"front": loop})
+        port = page.port
+        tab.page.goto(page.url)
+        tab.shows("running")
+    tab.shows("no connection, trying again")
+    assert tab.page.locator("#loops h2").inner_text().split(maxsplit=1) == ["front", "was running"]
+    assert tab.page.locator(".t-good").count() == 0
+    with LivePage(port) as page:
+        page.watch({"front": loop})
+        tab.page.get_by_text("was running").wait_for(state="hidden")
+        assert tab.page.locator("#loops .t-good").count() == 1
 
 
 def test_the_end_is_said_and_the_last_numbers_stay(tab):

@@ -103,12 +103,7 @@ def test_the_same_frame_is_not_sent_twice(page):
     assert get(page.port, f"/frame/0?after={serial}")[0].status == 200
 
 
-def test_a_turn_without_a_frame_shows_nothing_new(page):
-    first = processed(PICTURE, "seen", 1)
-    page.sink(first)
-    page.sink(first._replace(held=True, age_ms=99.0))
-    about = frame(page)[0]
-    assert (about["held"], about["serial"], about["age_ms"]) == (False, 1, 5.0)
+def test_a_held_answer_says_so(page):
     page.sink(processed(PICTURE, "seen", 2, held=True))
     assert frame(page)[0]["held"] is True
     assert state(page)["sources"][0]["held"] is True
