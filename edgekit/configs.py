@@ -116,7 +116,9 @@ class ValidateConfig(Config):
     samples: int = knob(512, "How many samples to judge at the most, evenly spaced.", least=1)
     labels: Path | None = knob(None, "What the samples are: an .npy, or a CSV sample,label.", metavar="L")
     backend: str = knob("auto", "Who computes; auto picks and says why.", choices=BACKENDS)
-    fps: float | None = knob(None, "Send requests at this rate, as a camera does; else back to back.", least=1e-3)
+    fps: float | None = knob(
+        None, "Send requests at this rate, as a camera does; else at the bundle's own, or back to back.", least=1e-3
+    )
     requests: int | None = knob(None, "Latency requests; else as many as the budget needs.", least=1)
     duration: float = knob(60.0, "Seconds of latency measurement at the most.", least=0.01)
     allow: tuple[str, ...] = knob(
@@ -141,9 +143,11 @@ class BenchConfig(Config):
     )
     recipe: str | None = knob(None, "The recipe by which pictures become inputs: a name or a file.", metavar="R")
     mode: str | None = knob(
-        None, "When requests arrive; by default fixed-rate with --fps, else closed, one after the other.", choices=MODES
+        None, "When requests arrive; by default fixed-rate at a rate, else closed, one after the other.", choices=MODES
     )
-    fps: float | None = knob(None, "Requests a second, as a camera sends them; of poisson the mean.", least=1e-3)
+    fps: float | None = knob(
+        None, "Requests a second, as a camera sends them, of poisson the mean; else the bundle's own.", least=1e-3
+    )
     duration: float = knob(60.0, "Seconds of measurement at the most; a soak lasts for all of them.", least=0.01)
     requests: int | None = knob(None, "How many requests; else as many as the budget needs.", least=1)
     budget: str | None = knob(

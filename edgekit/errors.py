@@ -31,9 +31,9 @@ class EdgekitError(Exception):
     exit_code = 1
 
     def __init__(self, problem: str, next_step: str = "") -> None:
-        one_line = _shown(problem)
-        super().__init__(f"{one_line}; next: {next_step}" if next_step else one_line)
-        self.problem = one_line
+        problem = one_line(problem)
+        super().__init__(f"{problem}; next: {next_step}" if next_step else problem)
+        self.problem = problem
         self.next_step = next_step
 
 
@@ -91,9 +91,13 @@ class IntegrityError(EdgekitError):
     exit_code = 7
 
 
-def _shown(text: str) -> str:
-    """In one line. What a terminal would obey, or cannot be written, is an escape: a name may come from anyone."""
-    line = " ".join(text.split())
+def one_line(text: str) -> str:
+    """In one line, and printable."""
+    return printable(" ".join(text.split()))
+
+
+def printable(line: str) -> str:
+    """What a terminal would obey, begin a line with or cannot show is an escape: a text may be anyone's."""
     return line if line.isprintable() else "".join(it if it.isprintable() else ascii(it)[1:-1] for it in line)
 
 

@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,13 @@ def written_aside(out: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def folder_written_aside(out: Path, marker: str) -> Iterator[Path]:
+def folder_written_aside(out: Path, marker: str, foreign: Callable[[Path], str] | None = None) -> Iterator[Path]:
     """Yield a temporary folder beside `out`; on success it replaces `out`, on any failure it is removed.
 
     `out` is whole at every moment, also where the process is killed: the two change places at once. Where the system or
     the file system has no such rename, a kill between two of them leaves the earlier one as a `.old.part` beside `out`.
-    An `out` that has something in it, but no file `marker`, is not ours to replace.
+    An `out` that has something in it, but no file `marker`, is not ours to replace; nor one in which `foreign` names
+    what is not.
     """
     import shutil  # the runtime, which reads only, need not load it
 
@@ -67,6 +68,8 @@ def folder_written_aside(out: Path, marker: str) -> Iterator[Path]:
             raise OutputError(f"expected a folder to write to, found the file {out}")
         if out.exists() and any(out.iterdir()) and not (out / marker).is_file():
             raise OutputError(f"expected {out} to be empty or to hold {marker}, found other files", "another OUT")
+        if foreign is not None and out.exists() and (found := foreign(out)):
+            raise OutputError(f"expected {out} to hold what edgekit wrote there alone, found {found}", "another OUT")
     partial = beside(out)
     previous = partial.with_suffix(".old.part")
     try:

@@ -28,8 +28,11 @@ OPTIMIZATION = "disable_all"
 class Judge:
     """One model in one process; use it as a context manager, from one thread. Two of them load side by side."""
 
-    def __init__(self, model: Path, called: str = "") -> None:
-        """Errors name the model as `called`, or else by its path."""
+    def __init__(self, model: Path, called: str = "", inherited: tuple[int, ...] = ()) -> None:
+        """Errors name the model as `called`, or else by its path.
+
+        The process has the open files `inherited`, by the same numbers: one that has no name has only these.
+        """
         self._called = called or str(model)
         self._loaded = False
         # A file, not a pipe: what onnxruntime prints could fill a pipe and stop it.
@@ -39,6 +42,7 @@ class Judge:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            pass_fds=inherited,
         )
 
     def __enter__(self) -> Judge:

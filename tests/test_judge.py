@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 
 from edgekit.errors import ModelError
-from edgekit.judge import outputs_of
+from edgekit.judge import Judge, outputs_of
 
 
 def test_outputs_are_onnxruntimes(small_onnx):
@@ -48,6 +49,19 @@ def test_any_name_comes_back_as_it_was(tmp_path, names):
     onnx.save(made, tmp_path / "m.onnx")
     (found,) = outputs_of(tmp_path / "m.onnx", [{names[0]: np.array([[-1, 2]], np.float32)}])
     assert {name: array.tolist() for name, array in found.items()} == {names[1]: [[0, 2]]}
+
+
+def test_a_model_without_a_name(small_onnx):
+    """An open file that was removed: only a process that inherits it can read it."""
+    with tempfile.TemporaryFile() as file:
+        file.write(small_onnx.read_bytes())
+        file.flush()
+        path, batch = Path(f"/proc/self/fd/{file.fileno()}"), {"image": np.ones((1, 3, 8, 8), np.float32)}
+        with Judge(path, "mine", (file.fileno(),)) as judge:
+            found = judge.run(batch)["logits"]
+        np.testing.assert_array_equal(found, next(outputs_of(small_onnx, [batch]))["logits"])
+        with Judge(path, "mine") as judge, pytest.raises(ModelError, match=r"onnxruntime refuses mine: "):
+            judge.load()
 
 
 def test_inputs_that_do_not_fit_are_one_line(small_onnx):

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from edgekit.bench.asked import limits_of, mode_of, starts_of
+from edgekit.bench.asked import at_its_rate, left_out, limits_of, mode_of, starts_of
 from edgekit.bench.company import company_of, models_beside, request_of, trusting
 from edgekit.bench.floor import measured_floor
 from edgekit.bench.measuring import Measured, judged, measured
@@ -45,10 +45,11 @@ def bench(
     """Measure `source`, an ONNX file or a bundle, and judge it by `config.budget`; the report goes to `out`.
 
     A bundle is measured in a Session, from a picture to its answer where it knows how; an ONNX in onnxruntime at
-    ORT_DISABLE_ALL, on ready arrays. Without a budget a bundle is judged by what it was made for; with nothing to judge
-    the verdict is `measured`. Raises UsageError for what does not go together, DataError, ModelError, RecipeError,
-    IntegrityError or OutputError, TargetError for a backend or a judge that is not there and for BF16 without a GPU,
-    SessionError for a model that fails; a broken budget is no error but a verdict.
+    ORT_DISABLE_ALL, on ready arrays. Without a budget a bundle is judged by what it was made for, at the rate that it
+    was made for unless a mode, a rate or a judge is given; a warning names each promise about time or memory that then
+    cannot be judged. With nothing to judge the verdict is `measured`. Raises UsageError for what does not go together,
+    DataError, ModelError, RecipeError, IntegrityError or OutputError, TargetError for a backend or a judge that is not
+    there and for BF16 without a GPU, SessionError for a model that fails; a broken budget is no error but a verdict.
     """
     also = papers(config)
     read = (examples_of(source), config.data, config.recipe, *config.trusted_keys, *models_beside(config))
@@ -64,9 +65,10 @@ def _report(
     source: Path, out: Path, config: BenchConfig, progress: Progress, timer: Timer
 ) -> tuple[BenchReport, Measured]:
     watch = Stopwatch()
-    mode = mode_of(config)
-    limits_of(config, mode)  # before anything is opened
+    limits_of(config, mode_of(config))  # before anything is opened
     subject = open_subject(source, replace(trusting(config), recipe=config.recipe, backend=config.backend))
+    config = at_its_rate(config, subject)
+    mode = mode_of(config)
     limits = limits_of(config, mode, subject.promises)
     check_timeable(subject, config.backend)
     requests = find_requests(subject, config.data)
@@ -88,7 +90,7 @@ def _report(
         path=out,
         seconds=watch.seconds(),
         peak_rss_mib=median(start.peak_rss_mib for start in starts) if starts else peak_rss_mib(),
-        warnings=_warnings(doubts, config, run, server.device),
+        warnings=(*left_out(config, mode, subject.promises), *_warnings(doubts, config, run, server.device)),
         source=source,
         verdict=f"{verdict} ({ran}){subject.engines_left(ran)}",
         exit_code=exit_code,

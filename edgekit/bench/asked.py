@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgekit.bench.judging import check_judge
 from edgekit.budget import OF_A_PROCESS, Limit, parse_budget
 from edgekit.configs import BenchConfig
 from edgekit.errors import UsageError
 from edgekit.latency.arrivals import CLOSED, FIXED_RATE, OFFLINE, SOAK
 from edgekit.latency.doubts import check_allowed
+from edgekit.validate.subject import Subject
 
 _WITHOUT_RATE = (CLOSED, OFFLINE)
 _STARTS = 5  # fewer cannot show where a median is
@@ -30,6 +33,16 @@ def mode_of(config: BenchConfig) -> str:
     return mode
 
 
+def at_its_rate(config: BenchConfig, subject: Subject) -> BenchConfig:
+    """The `config`, where it says nothing of a rate with the one that the bundle's promises were made at.
+
+    LoadGen has no scenario for such a rate: who asks for it gets what it asks for.
+    """
+    if config.fps or config.mode or config.judge or config.budget is not None:
+        return config
+    return replace(config, fps=subject.rate_of(subject.promises))
+
+
 def limits_of(config: BenchConfig, mode: str, promises: tuple[Limit, ...] = ()) -> tuple[Limit, ...]:
     """The promises of the budget, else those of the bundle that can be judged here.
 
@@ -43,6 +56,15 @@ def limits_of(config: BenchConfig, mode: str, promises: tuple[Limit, ...] = ()) 
         if obstacle:
             raise UsageError(*obstacle)
     return limits
+
+
+def left_out(config: BenchConfig, mode: str, promises: tuple[Limit, ...]) -> list[str]:
+    """Why a promise of the bundle about time or memory is not judged, a line for each; accuracy is validate's."""
+    timed = promises if config.budget is None else ()
+    found = ((limit, _obstacle(limit, config, mode)) for limit in timed if limit.gate == "latency")
+    return [
+        f"{limit}, which the bundle promises, was not judged: {why[0]}; next: {why[1]}" for limit, why in found if why
+    ]
 
 
 def _obstacle(limit: Limit, config: BenchConfig, mode: str) -> tuple[str, str] | None:

@@ -49,6 +49,7 @@ def trusting(config: BenchConfig) -> ValidateConfig:
 
 def request_of(subject: Subject, requests: Requests, backend: str) -> Request:
     """What a process of its own is to open and answer; of pictures it gets what these become, ready."""
-    model = subject.path if subject.manifest else read_onnx_file(subject.onnx).serialized
-    outputs, trust = tuple(spec.name for spec in subject.outputs), (subject.trusted_keys, subject.require_signature)
-    return Request(model, backend, requests.arrays[0], outputs, *trust)
+    inputs, outputs = requests.arrays[0], tuple(spec.name for spec in subject.outputs)
+    if subject.pinned is None:
+        return Request(read_onnx_file(subject.onnx).serialized, backend, inputs, outputs)
+    return Request(subject.pinned, backend, inputs, outputs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from edgekit.bundle.engine_header import check_engine
-from edgekit.bundle.entries import EngineEntry
+from edgekit.bundle.entries import EngineEntry, FileEntry
 from edgekit.bundle.keys import Trust
 from edgekit.bundle.link import following
 from edgekit.bundle.manifest import Manifest
@@ -14,7 +14,7 @@ from edgekit.bundle.pack import Contents, pack
 from edgekit.bundle.verified import VerifiedBundle
 from edgekit.bundle.verify import verify_folder
 from edgekit.bundle.window import Window
-from edgekit.errors import EdgekitError, RecipeError, ShapeError, first_line
+from edgekit.errors import EdgekitError, OutputError, RecipeError, ShapeError, first_line
 from edgekit.files import check_apart, sha256_of
 from edgekit.reports import report_file
 from edgekit.specs import ShapeRange, from_table
@@ -29,6 +29,7 @@ class _Built:
     """What is read of the report of `edgekit build-engine`, under its names."""
 
     target: str
+    sha256: str
     source_sha256: str
     flavour: str
     version: str
@@ -51,16 +52,18 @@ def add_engine(bundle: Path, engine: Path, out: Path, trust: Trust = Trust()) ->
     one that does not take the sizes at which a Session opens, OutputError where `out` cannot be written.
     """
     check_apart(bundle, out)
+    if bundle.resolve() in out.resolve().parents:
+        raise OutputError(f"expected OUT outside of {bundle}, found {out}", "another OUT")
     built = _read_report(engine)
     return following(bundle, lambda folder: _add(verify_folder(folder, trust), engine, built, out))
 
 
 def _add(verified: VerifiedBundle, engine: Path, built: _Built, out: Path) -> Manifest:
     manifest, report = verified.manifest, f"reports/{engine.name}.json"
-    if engine.name in manifest.files and engine.name not in {item.file for item in manifest.engines}:
-        raise EdgekitError(
-            f"expected a new name for an engine, found {engine.name} in the bundle", "another OUT.engine"
-        )
+    before = {item.file for item in manifest.engines}
+    for name in (engine.name, report):
+        if name in manifest.files and engine.name not in before:
+            raise EdgekitError(f"expected a new name for an engine, found {name} in the bundle", "another OUT.engine")
     _check_model(manifest, built)
     _check_shapes(manifest, engine.name, built)
     contents = Contents({name: verified.path / name for name in manifest.files})
@@ -76,7 +79,10 @@ def _add(verified: VerifiedBundle, engine: Path, built: _Built, out: Path) -> Ma
         reports=tuple(dict.fromkeys([*manifest.reports, report])),
         verdict=manifest.verdict.replace(clause, "") + clause,
     )
-    known = {name: item for name, item in manifest.files.items() if name not in (engine.name, report)}
+    known = {name: item for name, item in manifest.files.items() if name != report}
+    known[engine.name] = FileEntry(engine.stat().st_size, built.sha256)
+    if entry.plugins:
+        known[entry.plugins] = FileEntry(contents.copies[entry.plugins].stat().st_size, built.plugins_sha256)
     return pack(out, made, contents, known)
 
 

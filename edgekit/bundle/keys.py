@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -19,9 +19,15 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 INSTALL = "pip install 'edgekit[sign]'"
+WEAK = "of small order, by which anybody can sign"
 _PUBLIC = ".pub"
 # A PEM of ed25519 has 120 bytes; a larger file is not parsed.
 _LARGEST_KEY = 1 << 14
+# The field of ed25519, and the y of the eight points whose order divides eight (RFC 8032, 5.1; of the last two
+# d*y**4 + 2*y**2 = 1): by such a "key" anybody makes signatures, of any message, and OpenSSL takes them.
+_P = (1 << 255) - 19
+_Y8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_SMALL_ORDER = frozenset({0, 1, _P - 1, _Y8, _P - _Y8})
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,18 @@ def key_id(public: bytes) -> str:
     return hashlib.sha256(public).hexdigest()[:16]
 
 
+def of_small_order(public: bytes) -> bool:
+    """Whether a raw public key is one of those that belong to nobody, in whichever of its encodings."""
+    return (int.from_bytes(public, "little") & ((1 << 255) - 1)) % _P in _SMALL_ORDER
+
+
 def make_keys(path: Path) -> str:
     """Write a new private key, for its owner alone to read, to `path`, its public key to `path`.pub; return the id.
 
-    Neither may exist: a lost private key cannot be made again. There is no passphrase. Both are written aside, and
-    appear whole, the public one first: of a run that is killed that one may be left, and is to be removed before
-    another. Raises OutputError.
+    Neither may exist: a lost private key cannot be made again. There is no passphrase. Both are written without a name,
+    and appear whole, the public one first: of a run that is killed that one may be left, and is to be removed before
+    another. Where the file system has no files without names (O_TMPFILE) they are written aside, under hidden names,
+    which a killed run leaves and the next one of this name removes. Raises OutputError.
     """
     with needed():
         from cryptography.hazmat.primitives import serialization as form
@@ -81,10 +93,10 @@ def make_keys(path: Path) -> str:
         if os.path.lexists(taken):
             raise _taken(path, taken)
     with (
-        _aside(path, private, 0o600) as private_aside,
-        _aside(public_path, public, 0o644) as public_aside,
-        _appearing(path, public_path, public_aside),
-        _appearing(path, path, private_aside),
+        _written(path, private, 0o600) as name_private,
+        _written(public_path, public, 0o644) as name_public,
+        _appearing(path, public_path, name_public),
+        _appearing(path, path, name_private),
     ):
         pass
     with contextlib.suppress(OSError):  # they are there; not every file system can say whether they stay
@@ -138,7 +150,10 @@ def read_public(path: Path) -> bytes:
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
         _refuse(path, "public", "none")
-    return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else _refuse(path, "public", _kind(key))
+    if not isinstance(key, Ed25519PublicKey):
+        _refuse(path, "public", _kind(key))
+    public = key.public_bytes_raw()
+    return public if not of_small_order(public) else _refuse(path, "public", f"one {WEAK}")
 
 
 @contextlib.contextmanager
@@ -181,28 +196,56 @@ def _refuse(path: Path, kind: str, found: str) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _aside(path: Path, data: bytes, mode: int) -> Iterator[Path]:
-    """Write a file of this mode, from its first byte on, beside `path`, and wait until it is on the disk."""
+def _written(path: Path, data: bytes, mode: int) -> Iterator[Callable[[], None]]:
+    """Write a file of this mode, from its first byte on, where `path` will be, and wait until it is on the disk.
+
+    Yields what gives it that name; FileExistsError where there is anything of it.
+    """
     partial = beside(path)
     try:
-        with _blaming(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        yield partial
+        with contextlib.ExitStack() as opened:
+            with _blaming(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                nameless = _nameless(path.parent, mode)
+                file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode) if nameless is None else nameless
+                opened.callback(os.close, file)  # with which a file without a name is gone
+                with os.fdopen(file, "wb", closefd=False) as writer:
+                    writer.write(data)
+                os.fsync(file)
+            yield lambda: put_in_place(partial, path) if nameless is None else _link(nameless, path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
+def _nameless(folder: Path, mode: int) -> int | None:
+    """A new file that has no name yet; None where the system or the file system has no such files."""
+    try:
+        file = os.open(folder, os.O_WRONLY | os.O_TMPFILE, mode)
+    except (AttributeError, OSError):  # what else is amiss with the folder, a file with a name will tell
+        return None
+    if _shown(file).exists():
+        return file
+    os.close(file)
+    return None
+
+
+def _shown(file: int) -> Path:
+    """Where the system shows an open file, so that it can be given a name."""
+    return Path(f"/proc/self/fd/{file}")
+
+
+def _link(file: int, path: Path) -> None:
+    # A link(2) would link the link of /proc; Python calls linkat(2), which can follow it, where there is a folder.
+    os.link(_shown(file), path, src_dir_fd=file, follow_symlinks=True)
+
+
 @contextlib.contextmanager
-def _appearing(key: Path, path: Path, partial: Path) -> Iterator[None]:
+def _appearing(key: Path, path: Path, give_name: Callable[[], None]) -> Iterator[None]:
     """Give a file its name, where nothing has it; take it away again where what follows fails."""
     try:
         with _blaming(path):
-            put_in_place(partial, path)
+            give_name()
     except OutputError as error:
         if os.path.lexists(path):
             raise _taken(key, path) from error

@@ -13,7 +13,7 @@ from edgekit.bundle.bounded import read_bounded
 from edgekit.bundle.entries import EngineEntry, FileEntry, ModelEntry, QuantizationEntry
 from edgekit.bundle.names import check_names
 from edgekit.bundle.signature import SIGNATURES
-from edgekit.bundle.strict_json import parse_json
+from edgekit.bundle.strict_json import LARGEST_JSON, parse_json
 from edgekit.errors import EdgekitError, IntegrityError
 from edgekit.files import json_bytes
 from edgekit.specs import TensorSpec, from_table, to_table
@@ -32,6 +32,7 @@ _NUMBERS = {
     *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn"),
 }
 _LARGEST_AXIS, _MOST_ELEMENTS = (1 << 31) - 1, 1 << 32
+_MOST_ENGINES, _LARGEST_ASSET = 64, 1 << 28
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,19 @@ class Manifest:
         check_names(self.files, (MANIFEST, SIGNATURES))
         for name, entry in self.files.items():
             entry.check(name)
-        needed = (name for engine in self.engines for name in (engine.file, engine.plugins))
-        specs = (self.preprocess, self.postprocess, self.stream, *self.assets)
-        for name in filter(None, (self.model.file, *specs, *self.reports, *needed)):
+        if max(len(self.engines), self.budget.count(",")) >= _MOST_ENGINES:
+            raise IntegrityError(f"expected fewer than {_MOST_ENGINES} engines and promises in {MANIFEST}, found more")
+        specs = [name for name in (self.preprocess, self.postprocess, self.stream) if name]
+        plugins = [engine.plugins for engine in self.engines if engine.plugins]
+        needed = (self.model.file, *specs, *plugins, *self.assets, *self.reports, *(item.file for item in self.engines))
+        for name in needed:
             if name not in self.files:
-                raise IntegrityError(f"expected {name} among the files of {MANIFEST}, found none")
+                raise IntegrityError(f"expected {name or 'a name'} among the files of {MANIFEST}, found none")
+        # These are read whole: an engine has no bound of its own, and a protobuf has no more than 2 GiB.
+        read_whole = {self.model.file: 1 << 31, GOLDEN: _LARGEST_ASSET, **dict.fromkeys(self.assets, _LARGEST_ASSET)}
+        for name, most in {**read_whole, **dict.fromkeys(specs, LARGEST_JSON)}.items():
+            if name in self.files and self.files[name].size > most:
+                raise IntegrityError(f"expected {name} below {most:,} bytes, found {self.files[name].size:,}")
         for name, sizes in self.ranges.items():
             # `type` keeps true, 1.5 and "1" out, which JSON may hold; a Session opens at the second.
             three = [type(size) for size in sizes] == [int, int, int]

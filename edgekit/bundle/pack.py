@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from edgekit.bundle.entries import FileEntry
 from edgekit.bundle.manifest import MANIFEST, Manifest
+from edgekit.bundle.replacing import foreign
 from edgekit.errors import IntegrityError
 from edgekit.files import folder_written_aside, sha256_of
 
@@ -31,7 +32,7 @@ def pack(
     """
     import shutil  # the runtime imports this room and packs nothing
 
-    with folder_written_aside(out, MANIFEST) as partial:
+    with folder_written_aside(out, MANIFEST, foreign) as partial:
         for name, source in contents.copies.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, partial / name)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.bundle.bounded import read_bounded
-from edgekit.bundle.keys import INSTALL, Trust, key_id, needed
+from edgekit.bundle.keys import INSTALL, WEAK, Trust, key_id, needed, of_small_order
 from edgekit.errors import IntegrityError, TargetError
 from edgekit.files import json_bytes
 
@@ -66,7 +66,10 @@ def dump_signatures(signatures: Iterable[Signature]) -> bytes:
 
 
 def parse_signatures(data: bytes) -> tuple[Signature, ...]:
-    """Read what `dump_signatures` wrote, byte for byte; IntegrityError for anything else, and for one key twice."""
+    """Read what `dump_signatures` wrote, byte for byte.
+
+    Raises IntegrityError for anything else, for one key twice, and for a key by which anybody can sign.
+    """
     try:
         items = json.loads(data)["signatures"]
         found = tuple(Signature(item["public_key"], item["signature"]) for item in items)
@@ -77,6 +80,9 @@ def parse_signatures(data: bytes) -> tuple[Signature, ...]:
         raise IntegrityError(f"expected 1 to {_MOST} signatures of as many keys in {SIGNATURES}, found others")
     if dump_signatures(found) != data:
         raise IntegrityError(f"expected {SIGNATURES} as edgekit writes it, found another form")
+    for public in (bytes.fromhex(item.public_key) for item in found):
+        if of_small_order(public):
+            raise IntegrityError(f"expected keys of signers in {SIGNATURES}, found {key_id(public)}, {WEAK}")
     return found
 
 

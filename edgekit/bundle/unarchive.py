@@ -20,6 +20,7 @@ from edgekit.bundle.contents import check_content
 from edgekit.bundle.entries import FileEntry
 from edgekit.bundle.keys import Trust
 from edgekit.bundle.manifest import LARGEST_MANIFEST, MANIFEST, Manifest
+from edgekit.bundle.replacing import foreign
 from edgekit.bundle.signature import SIGNATURES, Signer, check_signatures, parse_signatures
 from edgekit.bundle.verified import VerifiedBundle, check_kept
 from edgekit.bundle.window import Window
@@ -78,7 +79,7 @@ def unpack(path: Path, out: Path, trust: Trust = Trust()) -> VerifiedBundle:
     A bundle that is there is replaced; a folder that holds anything else stays as it is. Raises IntegrityError for the
     first thing that is off, OutputError where `out` cannot be written.
     """
-    with _opened(path) as file, folder_written_aside(out, MANIFEST) as folder:
+    with _opened(path) as file, folder_written_aside(out, MANIFEST, foreign) as folder:
         manifest, signers = _Reader(file, path).read(trust, lambda name: _written(folder / name))
     return VerifiedBundle(out, manifest, {}, signers)
 

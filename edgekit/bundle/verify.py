@@ -26,8 +26,11 @@ _BLOCK = 1 << 20
 
 
 def read_manifest(bundle: Path) -> Manifest:
-    """The manifest of a bundle, a folder or an archive; IntegrityError when there is none or it is malformed."""
-    return signed_archive(bundle)[0] if bundle.is_file() else Manifest.parse(manifest_bytes(bundle))
+    """The manifest of a bundle, a folder or an archive; IntegrityError when there is none or it is malformed.
+
+    Of a signed one it is parsed only after its signatures verified.
+    """
+    return read_signed(bundle, Trust())[0]
 
 
 def read_signed(bundle: Path, trust: Trust) -> tuple[Manifest, tuple[Signer, ...]]:
@@ -73,7 +76,7 @@ def verify_folder(bundle: Path, trust: Trust = Trust(), keep: Collection[str] = 
 
 def check_file_set(bundle: Path, manifest: Manifest) -> None:
     """Raise IntegrityError unless the folder holds the files of its manifest, plain ones, and no others."""
-    present = _files(bundle)
+    present = _files(bundle, manifest)
     for name in sorted(present - {MANIFEST, SIGNATURES} - set(manifest.files)):
         raise IntegrityError(f"expected only the files of {MANIFEST} in {bundle}, found {name} too")
     for name in sorted(set(manifest.files) - present):
@@ -83,7 +86,10 @@ def check_file_set(bundle: Path, manifest: Manifest) -> None:
 def _whole(path: Path, file: BinaryIO, entry: FileEntry) -> bytes:
     """All bytes of a file, read at once: two copies of a model are what a small device has no memory for."""
     _check_size(path, os.fstat(file.fileno()).st_size, entry)
-    data = file.read(entry.size)
+    try:
+        data = file.read(entry.size)
+    except MemoryError as error:
+        raise EdgekitError(f"expected memory for {entry.size:,} bytes of {path}, found too little") from error
     _check_size(path, len(data), entry)
     _check_digest(path, hashlib.sha256(data), entry)
     return data
@@ -111,12 +117,28 @@ def _check_digest(path: Path, digest: Any, entry: FileEntry) -> None:
         )
 
 
-def _files(bundle: Path) -> set[str]:
-    """The regular files below `bundle`; links, devices and pipes are refused before anything is read."""
-    names = set()
-    for path in bundle.rglob("*"):
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise IntegrityError(f"expected plain files in {bundle}, found a link or a device: {path.name}")
-        if path.is_file():
-            names.add(path.relative_to(bundle).as_posix())
+def _files(bundle: Path, manifest: Manifest) -> set[str]:
+    """The regular files below `bundle`; links, devices and pipes are refused before anything is read.
+
+    So are folders that no file of the manifest is in: they nest as deep as a disk lets them.
+    """
+    known = {"/".join(parts[:depth]) for parts in map(_parts, manifest.files) for depth in range(1, len(parts))}
+    names, folders = set(), [""]
+    while folders:
+        place = folders.pop()
+        with os.scandir(bundle / place) as entries:
+            for entry in entries:
+                name = f"{place}/{entry.name}" if place else entry.name
+                if entry.is_file(follow_symlinks=False):
+                    names.add(name)
+                elif not entry.is_dir(follow_symlinks=False):
+                    raise IntegrityError(f"expected plain files in {bundle}, found a link or a device: {entry.name}")
+                elif name in known:
+                    folders.append(name)
+                else:
+                    raise IntegrityError(f"expected only the files of {MANIFEST} in {bundle}, found {name}/ too")
     return names
+
+
+def _parts(name: str) -> list[str]:
+    return name.split("/")

@@ -22,7 +22,7 @@ def command(gpu: bool, output: Output) -> int:
     found = preflight()
     if not gpu:
         output.report(plain(found))
-        output.say("\n".join(summary_lines(found)))
+        output.say(*summary_lines(found))
         return 0
     from edgekit.selftest import selftest
 
@@ -30,5 +30,5 @@ def command(gpu: bool, output: Output) -> int:
         tried = selftest(progress)
     output.report(plain(found) | {"selftest": plain(tried.checks)})
     speed = "speed is measured by edgekit plugins bench and edgekit validate BUNDLE"
-    output.say("\n".join([*summary_lines(found), "", *map(str, tried.checks), speed]))
+    output.say(*summary_lines(found), "", *map(str, tried.checks), speed)
     return tried.exit_code

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import click
 
 from edgekit.configs import Config
+from edgekit.errors import one_line, printable
 
 Command = Callable[..., Any]
 FILE = click.Path(path_type=Path)
@@ -66,15 +67,15 @@ class Output:
     quiet: bool
     verbose: bool
 
-    def say(self, line: str) -> None:
-        """A line for a person on standard output."""
-        if not self.json and not self.quiet:
-            click.echo(line)
+    def say(self, *lines: str) -> None:
+        """Lines for a person on standard output. Each stays one, and is shown as it is: much of it is others' text."""
+        for line in () if self.json or self.quiet else lines:
+            click.echo(printable(line))
 
     def warn(self, lines: tuple[str, ...]) -> None:
         """Warnings go to standard error, also under --json."""
         for line in () if self.quiet else lines:
-            click.echo(f"edgekit: warning: {line}", err=True)
+            click.echo(f"edgekit: warning: {one_line(line)}", err=True)
 
     def report(self, table: dict[str, Any]) -> None:
         """The report as JSON, when it was asked for."""

@@ -37,7 +37,7 @@ def list_command(output: Output) -> None:
     from edgekit.reports import plain
 
     output.report({"libraries": plain(found := list_libraries())})
-    output.say("\n".join(library_lines(found)))
+    output.say(*library_lines(found))
 
 
 @command.command("test")
@@ -49,7 +49,7 @@ def test_command(kernel: Path | None, races: bool, output: Output) -> int:
     from edgekit.plugins.programs import exercise
 
     output.report((ran := exercise(kernel, races)).to_json())
-    output.say("\n".join(ran.lines()))
+    output.say(*ran.lines())
     return ran.exit_code
 
 

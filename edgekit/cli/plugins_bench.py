@@ -19,4 +19,4 @@ def bench_command(device: str | None, output: Output) -> None:
     with progress_bar(output) as progress:
         found = list(bench(device, progress))
     output.report({"problems": plain(found)})
-    output.say("\n".join(map(str, found)))
+    output.say(*map(str, found))

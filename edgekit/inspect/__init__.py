@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit.bundle import EngineEntry, is_archive, read_manifest, verify
+from edgekit.bundle import EngineEntry, QuantizationEntry, is_archive, read_manifest, verify
 from edgekit.errors import ModelError, OutputError
 from edgekit.files import check_apart, sha256_of
 from edgekit.inspect.built import Built, read_built
@@ -148,10 +148,11 @@ def _bundle(path: Path, kind: str) -> Inspection:
     )
     facts = {
         "verdict": manifest.verdict,
-        "budget": manifest.budget or "none",
+        "budget": (manifest.budget or "none") + (f" at {manifest.fps:g} frames a second" if manifest.fps else ""),
         "architecture": manifest.model.architecture,
         "precision": manifest.model.precision,
-        "quantization": manifest.quantization.method or "none",
+        "source_sha256": manifest.model.source_sha256 or "unknown",
+        "quantization": _said(manifest.quantization) or "none",
         "inputs": {spec.name: str(spec) for spec in manifest.inputs},
         "outputs": {spec.name: str(spec) for spec in manifest.outputs},
         "ranges": {name: list(sizes) for name, sizes in manifest.ranges.items()},
@@ -162,12 +163,18 @@ def _bundle(path: Path, kind: str) -> Inspection:
             entry.file: f"{entry.flavour} {entry.version} for {', '.join(entry.compute_capabilities)}{_bound(entry)}"
             for entry in manifest.engines
         },
+        "reports": list(manifest.reports),
         "files": {name: entry.size for name, entry in sorted(manifest.files.items())},
         "made_by": {"edgekit": manifest.edgekit, **manifest.tools},
         "digests": "all match",
         "signature": found.signed,
     }
     return Inspection(path, kind, facts)
+
+
+def _said(quantization: QuantizationEntry) -> dict[str, Any]:
+    """What is known of how the model got its precision."""
+    return {name: value for name, value in plain(quantization).items() if value}
 
 
 def _bound(engine: EngineEntry) -> str:

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.bundle import GOLDEN
+from edgekit.bundle import GOLDEN, VerifiedBundle
+from edgekit.bundle.held import Held
 from edgekit.configs import InstallConfig
 from edgekit.errors import DataError, EdgekitError, IntegrityError, SessionError, TargetError
 from edgekit.fresh import answers_only, fresh_python
@@ -25,6 +26,7 @@ from edgekit.runtime.fit import engine_fits
 
 if TYPE_CHECKING:
     from edgekit.runtime import Session
+    from edgekit.runtime.loop import Golden
 
 LONGEST_S = 600.0  # TensorRT-RTX compiles kernels when it first loads an engine
 _ERRORS = {kind.exit_code: kind for kind in (TargetError, IntegrityError)}
@@ -129,23 +131,38 @@ def _checked(folder: Path, config: InstallConfig) -> Health:
             raise no_engine(engine_fits(manifest.engines), choice.reason)
         session = Session(opened)
     with session:
-        own = folder / GOLDEN if GOLDEN in manifest.files else None
-        compared = _compared(session, config.golden or own)
+        compared = _compared(session, _golden(opened.bundle, config))
         engine = choice.engine.file if choice.engine else ""
         return Health(session.backend, session.device, engine, choice.reason, compared)
 
 
-def _compared(session: Session, golden: Path | None) -> str:
+def _golden(bundle: VerifiedBundle, config: InstallConfig) -> tuple[Golden, str] | None:
+    """The input with its answer that is given, else the bundle's own, and its name; None where there is neither."""
+    from edgekit.runtime.loop import Golden
+
+    if config.golden is not None:
+        return Golden.load(config.golden), config.golden.name
+    if GOLDEN not in bundle.manifest.files:
+        return None
+    with contextlib.closing(Held(bundle, GOLDEN)) as held, tempfile.TemporaryFile() as private:
+        private.write(held.read())  # the bytes that were verified, and no file that another program could change
+        private.flush()
+        try:
+            return Golden.load(f"/proc/self/fd/{private.fileno()}"), GOLDEN
+        except DataError as error:
+            raise DataError(error.problem.replace(f"/proc/self/fd/{private.fileno()}", GOLDEN)) from error
+
+
+def _compared(session: Session, golden: tuple[Golden, str] | None) -> str:
     """Have it answer; what its answer was compared with. Raises SessionError for a wrong one."""
     from edgekit.latency.inputs import made_up
-    from edgekit.runtime.loop import Golden
     from edgekit.runtime.loop.guard import Guard
 
     if golden is not None:
-        right = Golden.load(golden)
+        right, name = golden
         right(session)
         inputs, known = right.inputs, set(right.outputs)
-        compared = f"{', '.join(sorted(known))} within {right.sqnr_db:g} dB of {golden.name}"
+        compared = f"{', '.join(sorted(known))} within {right.sqnr_db:g} dB of {name}"
     else:
         shapes = {name: session.input(name).shape for name in session.inputs}
         try:

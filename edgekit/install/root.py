@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import re
 import shutil
@@ -94,13 +95,14 @@ class Root:
 
     def versions_of(self, digest: str) -> tuple[str, ...]:
         """The installed versions of a digest."""
-        names = (found for entry in self._entries() if (found := _NAME.fullmatch(entry)))
+        names = (found for entry in self._folders() if (found := _NAME.fullmatch(entry)))
         return tuple(sorted(found.group() for found in names if found[1] == digest))
 
     def free_name(self, digest: str) -> str:
-        """A name for another version of this digest."""
-        taken = {*self.versions_of(digest)}
-        return next(name for name in (digest, *(f"{digest}-{count}" for count in range(2, 99))) if name not in taken)
+        """A name for another version of this digest, and for what it is copied to: also what is not ours has names."""
+        taken = {path.name for path in self.versions.iterdir()}
+        names = itertools.chain([digest], (f"{digest}-{count}" for count in itertools.count(2)))
+        return next(name for name in names if not taken & {name, self._partial(name).name})
 
     def staging(self, name: str) -> Path:
         """Where a version is copied to before it has its name."""
@@ -125,23 +127,46 @@ class Root:
                 (self.path / link).unlink(missing_ok=True)
             sync(self.path)
 
+    def put(self, name: str, data: bytes | None) -> None:
+        """Write a small file beside the links by one rename; None takes it away."""
+        aside, out = self.path / f".{name}{_PART}", self.path / name
+        with writing(out):
+            if data is not None:
+                aside.unlink(missing_ok=True)
+                with aside.open("xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                aside.replace(out)
+            else:
+                out.unlink(missing_ok=True)
+            sync(self.path)
+
     def clear(self, keep: Set[str]) -> tuple[str, ...]:
         """Remove other versions and what killed installers have left; return the names of those versions.
 
         Killed in the middle it leaves a version that does not verify, and so is none that an install comes back to.
+        One that cannot be removed does not keep the others; OutputError tells of the first.
         """
-        gone = tuple(name for name in self._entries() if _NAME.fullmatch(name) and name not in keep)
-        parts = (name for name in self._entries() if name.endswith(_PART) and _NAME.fullmatch(name[1 : -len(_PART)]))
-        with writing(self.path):
-            for name in (*gone, *parts):
-                shutil.rmtree(self.versions / name)
+        folders, failed = self._folders(), None
+        gone = tuple(name for name in folders if _NAME.fullmatch(name) and name not in keep)
+        parts = (name for name in folders if name.endswith(_PART) and _NAME.fullmatch(name[1 : -len(_PART)]))
+        for name in (*gone, *parts):
+            try:
+                with writing(self.versions / name):
+                    shutil.rmtree(self.versions / name)
+            except OutputError as error:
+                failed = failed or error
+        if failed:
+            raise failed
         return gone
 
     def _partial(self, name: str) -> Path:
         return self.versions / f".{name}{_PART}"
 
-    def _entries(self) -> list[str]:
-        return sorted(path.name for path in self.versions.iterdir())
+    def _folders(self) -> list[str]:
+        """Files and links are nobody's version, whatever they are called."""
+        return sorted(path.name for path in self.versions.iterdir() if path.is_dir() and not path.is_symlink())
 
 
 @contextlib.contextmanager
@@ -152,7 +177,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise OutputError(
-            f"expected to be able to write {path}, found: {error.strerror}",
+            f"expected to be able to write {path}, found: {error.strerror or error}",
             "free some space, or another ROOT" if full else "another ROOT",
         ) from error
 

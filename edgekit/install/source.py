@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -27,8 +27,7 @@ class Source:
     @property
     def digest(self) -> str:
         """What this version is called: 16 hexadecimal digits of the SHA-256 of manifest and signers' keys."""
-        keys = "".join(sorted(signer.key for signer in self.signers))
-        return hashlib.sha256(self.manifest.dump() + keys.encode()).hexdigest()[:16]
+        return digest_of(self.manifest.dump(), self.signers)
 
     def check(self, trust: Trust) -> None:
         """Read all bytes of a folder, which copying would check; IntegrityError for others than its manifest says."""
@@ -41,6 +40,12 @@ class Source:
         """A file of a folder's manifest, to be read once from its beginning."""
         with (self.path / name).open("rb") as file:
             yield file
+
+
+def digest_of(manifest: bytes, signers: Iterable[Signer]) -> str:
+    """What a version of this manifest and of these signers is called; the bytes are those of its file."""
+    keys = "".join(sorted(signer.key for signer in signers))
+    return hashlib.sha256(manifest + keys.encode()).hexdigest()[:16]
 
 
 def read_source(bundle: Path, trust: Trust) -> Source:

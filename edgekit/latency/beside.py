@@ -18,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from edgekit.errors import SessionError, UsageError
+from edgekit.errors import UsageError
 from edgekit.latency.child import Child, Inputs, Request, Table, opened, say, started, tell, written
 from edgekit.latency.measure import warm_up
 from edgekit.latency.stats import LatencySummary, summarise
@@ -79,7 +79,7 @@ def _exists(name: str) -> bool:
 def beside(company: Sequence[tuple[Company, Request]]) -> Iterator[list[CompanyReport]]:
     """Run these models until the context ends, which begins when all of them are warm; the list is filled at its end.
 
-    Raises SessionError where one cannot be opened, or ended before it was told to.
+    Raises SessionError where one cannot be opened, or ended before it was told to, IntegrityError where one is refused.
     """
     reports: list[CompanyReport] = []
     with contextlib.ExitStack() as stack:
@@ -99,8 +99,7 @@ def beside(company: Sequence[tuple[Company, Request]]) -> Iterator[list[CompanyR
 
 def _check(who: Company, process: Child, told: Table, wanted: str) -> None:
     if wanted not in told or process.failed:
-        said = process.failure(told)
-        raise SessionError(f"expected {who.source} to run beside until the end, found: {said}", _NEXT)
+        raise process.error(told, f"{who.source} to run beside until the end", _NEXT)
 
 
 def child(asked: str) -> None:

@@ -13,13 +13,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.errors import EdgekitError, SessionError
+from edgekit.errors import EdgekitError, IntegrityError, SessionError
 from edgekit.fresh import answers_only, fresh_python
+
+if TYPE_CHECKING:
+    from edgekit.latency.pinned import Pinned
 
 Inputs = dict[str, npt.NDArray[Any]]
 Table = dict[str, Any]
@@ -28,42 +31,29 @@ _LONGEST_S = 600
 
 @dataclass(frozen=True)
 class Request:
-    """What a process is asked: `model` is a bundle or its archive, or an ONNX's bytes; `inputs` and `outputs` by name.
+    """What a process is asked: `model` is a bundle, or an ONNX's bytes; `inputs` and `outputs` by name."""
 
-    A bundle has to be signed by one of `trusted_keys`, where there are any; by anybody with `require_signature`.
-    """
-
-    model: Path | bytes
+    model: Pinned | bytes
     backend: str
     inputs: Inputs
     outputs: tuple[str, ...]
-    trusted_keys: tuple[Path, ...] = ()
-    require_signature: bool = False
 
 
 @contextlib.contextmanager
 def written(request: Request) -> Iterator[Table]:
     """What to tell the process, with files that live as long as the context."""
-    from edgekit.bundle import is_archive  # of a process that opens an ONNX this is no memory, either
     from edgekit.data import write_npz  # brings Pillow, which is no memory of the processes
 
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         inputs, model = Path(folder) / "inputs.npz", request.model
         write_npz(inputs, request.inputs)
         if isinstance(model, bytes):
-            source = Path(folder) / "model.onnx"
-            source.write_bytes(model)
+            onnx = Path(folder) / "model.onnx"
+            onnx.write_bytes(model)
+            asked: Table = {"onnx": str(onnx)}
         else:
-            source = model.resolve()
-        yield {
-            "source": str(source),
-            "is_bundle": source.is_dir() or is_archive(source),
-            "backend": request.backend,
-            "outputs": request.outputs,
-            "inputs": str(inputs),
-            "trusted_keys": [str(key) for key in request.trusted_keys],
-            "require_signature": request.require_signature,
-        }
+            asked = {"bundle": model.table()}
+        yield {**asked, "backend": request.backend, "outputs": request.outputs, "inputs": str(inputs)}
 
 
 @dataclass(frozen=True)
@@ -100,6 +90,11 @@ class Child:
         last = (self.errors.read().decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
         return told.get("error") or f"exit code {self.process.returncode}, {last[:300]}"
 
+    def error(self, told: Table, wanted: str, next_step: str) -> EdgekitError:
+        """What to raise where it failed: IntegrityError where it refused what it was to open, else SessionError."""
+        kind = IntegrityError if told.get("exit_code") == IntegrityError.exit_code else SessionError
+        return kind(f"expected {wanted}, found: {self.failure(told)}", next_step)
+
     @property
     def failed(self) -> bool:
         """Whether it has ended, and not well."""
@@ -130,7 +125,7 @@ def tell(asked: str, answer: Callable[[Table, Inputs, IO[str]], None]) -> None:
     try:
         answer(table, inputs, answers)
     except EdgekitError as error:
-        say(answers, {"error": error.problem})
+        say(answers, {"error": error.problem, "exit_code": error.exit_code})
 
 
 def say(answers: IO[str], table: Table) -> None:
@@ -141,12 +136,10 @@ def say(answers: IO[str], table: Table) -> None:
 @contextlib.contextmanager
 def opened(asked: Table, inputs: Inputs) -> Iterator[Callable[[], object]]:
     """In the process: a function that runs the model once, a bundle in a Session, an ONNX in onnxruntime."""
-    source = Path(asked["source"])
-    if asked["is_bundle"]:
-        from edgekit.runtime import Session
+    if "bundle" in asked:
+        from edgekit.latency.pinned import Pinned  # brings the runtime, which for an ONNX is no memory of the process
 
-        keys, signed = asked["trusted_keys"] or None, asked["require_signature"]
-        with Session.open(source, asked["backend"], trusted_keys=keys, require_signature=signed) as session:
+        with Pinned.of(asked["bundle"]).session(asked["backend"]) as session:
             yield lambda: session.run(inputs)
         return
     from edgekit.judge import OPTIMIZATION
@@ -154,7 +147,7 @@ def opened(asked: Table, inputs: Inputs) -> Iterator[Callable[[], object]]:
     from edgekit.specs import TensorSpec
 
     specs = tuple(TensorSpec(name, str(array.dtype), array.shape) for name, array in inputs.items())
-    ort = OrtBackend(source.read_bytes(), OPTIMIZATION, specs)
+    ort = OrtBackend(Path(asked["onnx"]).read_bytes(), OPTIMIZATION, specs)
     ort.bind({name: array.shape for name, array in inputs.items()}, dict.fromkeys(asked["outputs"]))
     for name, array in inputs.items():
         ort.input(name)[...] = array

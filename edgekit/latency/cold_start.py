@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 from typing import IO
 
-from edgekit.errors import SessionError
 from edgekit.latency.child import Inputs, Request, Table, opened, say, started, tell, written
 from edgekit.reports import Progress, no_progress, peak_rss_mib
 
@@ -28,7 +27,8 @@ class Start:
 
 
 def cold_starts(request: Request, count: int, progress: Progress = no_progress) -> tuple[Start, ...]:
-    """Start `count` processes, one after the other, that open the model and answer. SessionError when one fails."""
+    """Start `count` processes, one after the other, that open the model and answer. SessionError when one fails,
+    IntegrityError when one refuses the bundle."""
     with written(request) as asked:
         starts = []
         for index in range(count):
@@ -43,8 +43,7 @@ def _started(asked: Table) -> Start:
         seconds = time.perf_counter() - process.begin
         told |= process.end()
         if process.failed or "peak_rss_mib" not in told:
-            said = process.failure(told)
-            raise SessionError(f"expected a new process to open the model and answer, found: {said}", "--cold-starts 0")
+            raise process.error(told, "a new process to open the model and answer", "--cold-starts 0")
         return Start(seconds=round(seconds, 4), **told)
 
 

@@ -63,10 +63,12 @@ def open_bundle(
 
 
 def _opened(path: Path, backend: str, on_failure: str, trust: Trust) -> Opened:
-    if trust.asks:
-        read_signed(path, trust)  # before anything is chosen by what it says
-    manifest = read_manifest(path)
-    choices = choose(manifest, backend)
+    manifest, _ = read_signed(path, trust)  # before anything is chosen by what it says
+    try:
+        choices = choose(manifest, backend)
+    except TargetError:
+        verify(path, trust=trust)  # that a bundle was changed is worse than that it does not fit
+        raise
     refused: list[str] = []
     for choice in choices:
         verified = _verified(path, manifest, choice, trust)

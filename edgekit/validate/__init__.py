@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit.budget import LABELLED, OF_A_PROCESS, USUAL_BUDGET, Finding, Limit, doubt_fakes, parse_budget, verdict_of
@@ -59,10 +59,11 @@ def validate(
 
     The reference and an ONNX run in onnxruntime on the CPU at ORT_DISABLE_ALL, each in a process of its own; an ONNX
     of FP16 or BF16 as an FP32 twin that rounds as it does, and the verdict says so. Latency is measured on the model
-    itself, where the budget asks for it. With `config.slices`, or a promise `worst_slice_drop`, a damaged slice
-    fails; without, it is a warning: edgekit.validate.slices has the rules. Raises DataError, ModelError,
-    IntegrityError, RecipeError, UsageError or OutputError, and TargetError for the latency of BF16 without a GPU; a
-    broken budget is not an error but a verdict.
+    itself, where the budget asks for it; for a bundle's own promises at the rate that it was made for, unless
+    `config.fps` is another. With `config.slices`, or a promise `worst_slice_drop`, a damaged slice fails; without, it
+    is a warning: edgekit.validate.slices has the rules. Raises DataError, ModelError, IntegrityError, RecipeError,
+    UsageError or OutputError, and TargetError for the latency of BF16 without a GPU; a broken budget is not an error
+    but a verdict.
     """
     also = papers(config)
     read = (config.reference, config.data, config.labels, config.recipe, *config.trusted_keys)
@@ -84,8 +85,10 @@ def _judged(source: Path, out: Path, config: ValidateConfig, progress: Progress)
     check_slices(config)
     subject = open_subject(source, config)
     limits = given or subject.promises or parse_budget(USUAL_BUDGET)
-    check_budget(limits, config.fps)
     _check_inputs(subject, config.reference)
+    if not given and config.fps is None:
+        config = replace(config, fps=subject.rate_of(limits))
+    check_budget(limits, config.fps)
     timed = tuple(limit for limit in limits if limit.gate == "latency")
     measured = bool(timed or config.fps or config.requests)
     if measured:

@@ -56,7 +56,7 @@ def running(subject: Subject, backend: str) -> Iterator[Running]:
         elif subject.narrow:
             yield _narrow(subject, stack)
         else:
-            yield Running(stack.enter_context(Judge(subject.onnx)), ORT)
+            yield Running(stack.enter_context(_judge(subject)), ORT)
 
 
 def check_timeable(subject: Subject, backend: str) -> None:
@@ -66,27 +66,31 @@ def check_timeable(subject: Subject, backend: str) -> None:
         choose(subject.manifest, backend)
     if "bf16" not in subject.narrow or not subject.on_onnxruntime(backend):
         return
-    with Judge(subject.onnx) as judge:
+    with _judge(subject) as judge:
         try:
             judge.load()
         except ModelError as error:
             raise TargetError(
-                f"expected a model to measure the latency of, found BF16 in {subject.onnx}, which onnxruntime's CPU "
+                f"expected a model to measure the latency of, found BF16 in {subject.called}, which onnxruntime's CPU "
                 "cannot run",
                 "a --budget without latency; a GPU runs the bundle's engine",
             ) from error
+
+
+def _judge(subject: Subject) -> Judge:
+    return Judge(subject.onnx, subject.called, subject.kept.inherited if subject.kept else ())
 
 
 def _narrow(subject: Subject, stack: ExitStack) -> Running:
     """The twin, or else the model itself."""
     dtypes = " and ".join(subject.narrow)
     try:
-        twin = stack.enter_context(_twin(subject.onnx))
+        twin = stack.enter_context(_twin(subject))
     except Exception as error:  # whatever it is: the model itself may still run
         reason = first_line(error)
     else:
         return Running(_Widening(twin, subject), f"{ORT}, {dtypes} emulated", subject.narrow)
-    itself = stack.enter_context(Judge(subject.onnx))
+    itself = stack.enter_context(_judge(subject))
     try:
         itself.load()
     except ModelError as error:
@@ -99,13 +103,13 @@ def _narrow(subject: Subject, stack: ExitStack) -> Running:
 
 
 @contextmanager
-def _twin(onnx: Path) -> Iterator[Judge]:
+def _twin(subject: Subject) -> Iterator[Judge]:
     """The emulation, loaded; its file is gone by then, since onnxruntime has read it."""
     with ExitStack() as stack:
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
             path = Path(folder) / "twin.onnx"
-            path.write_bytes(emulated(read_onnx(onnx)).SerializeToString())
-            judge = stack.enter_context(Judge(path, f"the FP32 twin of {onnx}"))
+            path.write_bytes(emulated(read_onnx(subject.onnx)).SerializeToString())
+            judge = stack.enter_context(Judge(path, f"the FP32 twin of {subject.called}"))
             judge.load()
         yield judge
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgekit.budget import Limit, parse_budget
-from edgekit.bundle import Manifest, VerifiedBundle, is_archive, read_signed, trust_in, verify
+from edgekit.budget import OF_A_PROCESS, Limit, parse_budget
+from edgekit.bundle import Manifest, Trust, VerifiedBundle, is_archive, read_signed, trust_in, verify
+from edgekit.bundle.link import following
 from edgekit.configs import ValidateConfig
 from edgekit.data import Array, Batch, Samples, fixed_batch
-from edgekit.errors import UsageError
+from edgekit.errors import IntegrityError, ModelError, UsageError
 from edgekit.files import sha256_of
 from edgekit.judge import OPTIMIZATION
+from edgekit.latency.pinned import Pinned, digest_of
 from edgekit.recipe import Recipe, load_recipe, recipe_of
 from edgekit.rewrite.emulated import narrow_dtypes
 from edgekit.rewrite.reading import graph_inputs, graph_outputs, metadata, read_onnx, read_onnx_file
@@ -25,8 +24,10 @@ from edgekit.runtime.choice import backend_of, choose
 from edgekit.runtime.ort import OrtBackend
 from edgekit.specs import Classify, ImagePreprocess, Postprocess, Preprocess, TensorSpec, of_pictures
 from edgekit.targets import sm_names
+from edgekit.validate.kept import Kept
 
 ORT = "ort, cpu"
+_LEAST_FPS, _MOST_FPS = 1e-3, 1e9  # of --fps, too
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class Subject:
     """`onnx` is what onnxruntime runs; `classes` are the names of what the model tells apart, where it has any.
 
     `narrow` are the floating-point dtypes of 16 bits that `onnx` holds: `fp16`, `bf16`. `promises` are what a
-    bundle was judged by when it was made. Of an archive `onnx` is a copy, which lives as long as `copied`.
+    bundle was judged by when it was made, and `fps` at which rate, None for none. Of a bundle `onnx` is a copy of the
+    bytes that were verified, which lives as long as `kept`, and `pinned` opens that bundle and no other; messages name
+    its model by `called`.
     """
 
     path: Path
@@ -47,15 +50,24 @@ class Subject:
     narrow: tuple[str, ...]
     manifest: Manifest | None = None
     promises: tuple[Limit, ...] = ()
-    trusted_keys: tuple[Path, ...] = ()
-    require_signature: bool = False
-    copied: _Copied | None = field(default=None, compare=False)
+    fps: float | None = None
+    pinned: Pinned | None = None
+    kept: Kept | None = field(default=None, compare=False)
+
+    @property
+    def called(self) -> str:
+        """The model's name for a message."""
+        return str(self.path / self.manifest.model.file if self.manifest else self.path)
 
     def session(self, backend: str) -> Session:
-        """Open the bundle, with the same demands on who signed it as when it was verified."""
-        return Session.open(
-            self.path, backend, trusted_keys=self.trusted_keys or None, require_signature=self.require_signature
-        )
+        """Open the bundle that was verified, with the same demands on who signed it; IntegrityError for another."""
+        assert self.pinned is not None  # an ONNX has no Session
+        return self.pinned.session(backend)
+
+    def rate_of(self, limits: tuple[Limit, ...]) -> float | None:
+        """At which rate promises of the bundle are judged where nobody asks for another: None where time is not."""
+        timed = any(limit.gate == "latency" and limit.key not in OF_A_PROCESS for limit in limits)
+        return self.fps if timed else None
 
     def batch(self) -> int:
         """How many samples one request has: what the model fixes, else the bundle's opt size, else 1."""
@@ -72,8 +84,10 @@ class Subject:
 
     def digests(self, ran: str, asked: str) -> dict[str, str]:
         """The SHA-256 of the ONNX, and of the engine where `ran`, the backend that `asked` became, was one's."""
-        digests = {"model": sha256_of(self.onnx)}
-        if self.manifest is not None and ran != "ort":
+        if self.manifest is None:
+            return {"model": sha256_of(self.onnx)}
+        digests = {"model": self.manifest.files[self.manifest.model.file].sha256}
+        if ran != "ort":
             engines = [choice.engine for choice in choose(self.manifest, asked) if choice.backend == ran]
             if engines and engines[0] is not None:
                 digests["engine"] = self.manifest.files[engines[0].file].sha256
@@ -82,16 +96,6 @@ class Subject:
     def on_onnxruntime(self, backend: str) -> bool:
         """Whether `backend`, as it was asked for, means onnxruntime here; TargetError for one that is not there."""
         return self.manifest is None or choose(self.manifest, backend)[0].backend == "ort"
-
-
-class _Copied:
-    """The ONNX of an archive as a file, which a process of its own can read; it goes with the last who holds this."""
-
-    def __init__(self, found: VerifiedBundle) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="edgekit-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        self.onnx = folder / "model.onnx"
-        self.onnx.write_bytes(found.contents[found.manifest.model.file])
 
 
 def is_bundle(source: Path) -> bool:
@@ -127,31 +131,52 @@ def open_subject(source: Path, config: ValidateConfig) -> Subject:
     )
 
 
+def _verified(path: Path, trust: Trust) -> VerifiedBundle:
+    """What `path` is, no link to it, with the bytes of its model and of its specs."""
+    names, _ = read_signed(path, trust)
+    found = verify(path, keep={names.model.file, names.preprocess, names.postprocess}, trust=trust)
+    if found.manifest != names:
+        raise IntegrityError(f"expected the bundle {path} as it was a moment ago, found another", "the same command")
+    return found
+
+
 def _of_bundle(path: Path, given: Recipe, config: ValidateConfig) -> Subject:
     trust = trust_in(config.trusted_keys or None, config.require_signature)
-    names, _ = read_signed(path, trust)
-    archived = {names.model.file} if is_archive(path) else set()
-    found = verify(path, keep={names.preprocess, names.postprocess, *archived}, trust=trust)
+    found = following(path, lambda real: _verified(real, trust))
     manifest = found.manifest
-    copied = _Copied(found) if archived else None
-    onnx = copied.onnx if copied else path / manifest.model.file
+    kept = Kept(found.contents.pop(manifest.model.file))  # from memory: it is parsed below
     answer: Postprocess | None = given.postprocess or found.table(Postprocess, manifest.postprocess)
     labels = answer.labels if isinstance(answer, Classify) else ()
     return Subject(
         path=path,
-        onnx=onnx,
+        onnx=kept.onnx,
         inputs=manifest.inputs,
         outputs=manifest.outputs,
         preprocess=of_pictures(given.preprocess or found.table(Preprocess, manifest.preprocess)),
         classes=labels,
         classifies=isinstance(answer, Classify),
-        narrow=narrow_dtypes(read_onnx(onnx)),
+        narrow=_narrow_of(kept.onnx, path / manifest.model.file),
         manifest=manifest,
         promises=parse_budget(manifest.budget) if manifest.budget else (),
-        trusted_keys=config.trusted_keys,
-        require_signature=config.require_signature,
-        copied=copied,
+        fps=_rate_of(manifest),
+        pinned=Pinned(found.path, digest_of(manifest), config.trusted_keys, config.require_signature),
+        kept=kept,
     )
+
+
+def _narrow_of(onnx: Path, called: Path) -> tuple[str, ...]:
+    try:
+        return narrow_dtypes(read_onnx(onnx))
+    except ModelError as error:
+        raise ModelError(error.problem.replace(str(onnx), str(called)), error.next_step) from error
+
+
+def _rate_of(manifest: Manifest) -> float | None:
+    if manifest.fps and not _LEAST_FPS <= manifest.fps <= _MOST_FPS:
+        raise IntegrityError(
+            f"expected a bundle that is for {_LEAST_FPS:g} .. {_MOST_FPS:g} requests a second, found {manifest.fps:g}"
+        )
+    return manifest.fps or None
 
 
 @dataclass(frozen=True)

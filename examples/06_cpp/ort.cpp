@@ -1,5 +1,6 @@
 // The ONNX on onnxruntime's CPU, with the options of edgekit/runtime/ort.py.
 #include <onnxruntime_cxx_api.h>
+#include <stdlib.h>  // setenv, which is POSIX's
 
 #include "backend.h"
 #include "refusal.h"
@@ -47,6 +48,8 @@ std::unique_ptr<Backend> open_ort(std::string const& model, Bundle const& bundle
     if (!OrtGetApiBase()->GetApi(ORT_API_VERSION))
         throw Refusal(kTarget, std::string("expected onnxruntime 1.") + std::to_string(ORT_API_VERSION) +
                                    " or later, as its headers were, found " + OrtGetApiBase()->GetVersionString());
+    // From 1.29 on its builds for Linux tell Microsoft of every model that is loaded, unless this is set before.
+    ::setenv("ORT_DISABLE_TELEMETRY", "1", 0);
     try {
         return std::make_unique<OrtBackend>(model, bundle);
     } catch (Ort::Exception const& error) {

@@ -254,7 +254,7 @@ def test_both_themes_at_a_desk_and_on_a_phone(chromium, tmp_path):
             assert min(end["height"] for end in ends) >= 11
             light = tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
             assert light == (scheme == "light")
-            tab.locator("thead button").first.click()
+            tab.locator("thead button:visible").first.click()
             assert asked == [file.as_uri()]
             assert complaints == []
             context.close()

@@ -163,7 +163,22 @@ def _engine(flavour: str = "tensorrt_rtx", version: str = "1.7.1.116", **other: 
                                        "compute_capabilities": ("8.6",), **other}),)}  # fmt: skip
 
 
+def sized(name: str, size: int) -> Kind:
+    """A file that is said to be as large, and is: the disk holds nothing of it."""
+
+    def change(bundle: Path) -> None:
+        files = read_manifest(bundle).files
+        reseal(bundle, files=files | {name: replace(files[name], size=size)})
+        os.truncate(bundle / name, size)
+
+    return change
+
+
 IN_THE_FOLDER: dict[str, Kind] = {
+    "an empty folder": lambda bundle: (bundle / "more").mkdir(),
+    "a model larger than any protobuf": sized("model.onnx", (1 << 31) + 1),
+    "a spec larger than its reader takes": sized("preprocess.json", (1 << 24) + 1),
+    "a vocabulary larger than any memory": sized("vocabulary.txt", 1 << 43),
     "a byte of the model flipped": lambda bundle: written("model.onnx", b"\xff" + _rest(bundle, "model.onnx"))(bundle),
     "a byte of a report flipped": edited("reports/accuracy.json", "v", "w"),
     "a byte more in the engine": written("model.engine", engine_bytes() + b"\0"),
@@ -196,6 +211,11 @@ IN_THE_MANIFEST: dict[str, Kind] = {
     "a negative size": saying(files={"model.onnx": FileEntry(-1, "0" * 64)}),
     "a size that no archive has": saying(files={"model.onnx": FileEntry(1 << 40, "0" * 64)}),
     "a digest that is none": saying(files={"model.onnx": FileEntry(1, "0" * 63)}),
+    "a model of no name": saying(model=ModelEntry("", "", "", "fp32", "all")),
+    "an engine of no name": saying(**_engine(file="")),
+    "an asset of no name": saying(assets=("",)),
+    "engines without end": saying(engines=_engine()["engines"] * 64),  # type: ignore[operator]
+    "promises without end": saying(budget=",".join(["p99_ms<=20"] * 65)),
     "a model that is not there": saying(model=ModelEntry("other.onnx", "", "", "fp32", "all")),
     "an optimisation that is none": saying(model=ModelEntry("model.onnx", "", "", "fp32", "most")),
     "plugins that are not there": saying(**_engine(plugins="plugins.so")),

@@ -110,8 +110,12 @@ def test_files_that_are_not_there_or_in_the_way(bundle, built, tmp_path):
         add_engine(bundle, engine, tmp_path / "new")
     with pytest.raises(EdgekitError, match=r"expected a new name for an engine, found model\.onnx in the bundle"):
         add_engine(bundle, built("model.onnx"), tmp_path / "new")
+    with pytest.raises(EdgekitError, match=r"a new name for an engine, found reports/accuracy\.json in the bundle"):
+        add_engine(bundle, built("accuracy"), tmp_path / "new")
     with pytest.raises(OutputError, match="found the same"):
         add_engine(bundle, built(), bundle)
+    with pytest.raises(OutputError, match="expected OUT outside of"):
+        add_engine(bundle, built(), bundle / "new")
     assert verify(bundle).manifest.engines == ()
 
 

@@ -102,24 +102,25 @@ def test_what_is_archived_or_signed_is_a_folder(ekb, tmp_path, keys):
 
 def test_an_archive_that_becomes_another_one_is_read_anew(ekb, tmp_path, monkeypatch):
     """Behind its manifest another file takes its place; where the same one is written over, nobody knows of what."""
+    from edgekit.bundle import Trust
     from edgekit.runtime import opening
 
     archive(tiny(tmp_path / "B", "B"), tmp_path / "other.ekb")
-    real, seen = opening.read_manifest, []
+    real, seen = opening.read_signed, []
 
-    def switched(path):
-        seen.append(real(path).verdict)
+    def switched(path, trust):
+        seen.append(real(path, trust)[0].verdict)
         if len(seen) == 1:
             shutil.copy(tmp_path / "other.ekb", tmp_path / "aside")
             (tmp_path / "aside").replace(ekb)
-        return real(path) if len(seen) > 1 else first
+        return real(path, trust) if len(seen) > 1 else first
 
-    first = real(ekb)
-    monkeypatch.setattr(opening, "read_manifest", switched)
+    first = real(ekb, Trust())
+    monkeypatch.setattr(opening, "read_signed", switched)
     monkeypatch.setattr(opening, "load", lambda verified, choice: choice.backend)
     assert opening.open_bundle(ekb, "ort", "raise").bundle.manifest.verdict == "PASS B"
-    assert seen == [first.verdict, "PASS B"]
-    monkeypatch.setattr(opening, "read_manifest", lambda path: first)
+    assert seen == [first[0].verdict, "PASS B"]
+    monkeypatch.setattr(opening, "read_signed", lambda path, trust: first)
     with pytest.raises(IntegrityError, match=r"expected .* as it was a moment ago, found another|another manifest"):
         opening.open_bundle(ekb, "ort", "raise")
 
@@ -225,9 +226,15 @@ def test_what_is_there_is_replaced_only_where_it_is_a_bundle(bundle, ekb, tmp_pa
     other = tmp_path / "other"
     other.mkdir()
     unpack(ekb, other)  # empty
-    (other / "mine.txt").write_text("x")
-    unpack(ekb, other)  # a bundle, which goes
+    (other / "model.onnx").unlink()
+    (other / "signatures.json").write_text("damaged")
+    unpack(ekb, other)  # a bundle, which goes, whatever became of it
     assert contents(other) == contents(bundle)
+    (other / "mine.txt").write_text("x")
+    with pytest.raises(OutputError, match=r"to hold what edgekit wrote there alone, found mine\.txt"):
+        unpack(ekb, other)
+    assert (other / "mine.txt").read_text() == "x"
+    (other / "mine.txt").unlink()
     for name in other.rglob("manifest.json"):
         name.rename(other / "mine.json")
     with pytest.raises(OutputError, match=r"expected .* to be empty or to hold manifest\.json"):
@@ -235,6 +242,20 @@ def test_what_is_there_is_replaced_only_where_it_is_a_bundle(bundle, ekb, tmp_pa
     assert (other / "mine.json").exists()
     with pytest.raises(OutputError, match="found the file"):
         unpack(ekb, ekb)
+
+
+@pytest.mark.parametrize("text", ['{"name": "a web app", "files": {}}', "[]", "{", "", '{"manifest_version": 3}', None])
+def test_a_manifest_of_somebody_elses_is_not_replaced(ekb, tmp_path, text):
+    """A web app and a browser's extension have a manifest.json, too."""
+    (tmp_path / "app").mkdir()
+    if text is None:
+        (tmp_path / "app" / "manifest.json").symlink_to(ekb)
+    else:
+        (tmp_path / "app" / "manifest.json").write_text(text)
+    (tmp_path / "app" / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match=r"to hold what edgekit wrote there alone, found manifest\.json"):
+        unpack(ekb, tmp_path / "app")
+    assert (tmp_path / "app" / "thesis.txt").read_text() == "years of work"
 
 
 def test_a_replaced_bundle_stays_where_the_new_one_is_damaged(bundle, ekb, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import pickle
 import shutil
 import subprocess
@@ -106,6 +107,21 @@ def test_the_spy_sees_an_archive_that_is_loaded(good_archive, tmp_path, ran):
         Session.open(tmp_path / "good.ekb", "ort")
     assert inspect(tmp_path / "good.ekb").kind == "archive of a bundle"
     assert ran == ["InferenceSession"]
+
+
+def test_folders_that_nest_as_deep_as_a_disk_lets_them(bundle, ran):
+    place = os.open(bundle, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=place)
+        inner = os.open("d", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)
+    try:
+        for call in (Session.open, inspect, verify):
+            assert "found d/ too" in refuses(lambda call=call: call(bundle))
+    finally:
+        subprocess.run(["rm", "-rf", bundle], check=True)  # as deep as no Python of ours goes
 
 
 @pytest.mark.parametrize("kind", CASES)

@@ -19,10 +19,10 @@ import pytest
 pytest.importorskip("cryptography", reason="signatures need the extra sign")
 
 from edgekit.bundle import Trust, key_id, make_keys, trust_in
-from edgekit.bundle.keys import read_private, read_public
+from edgekit.bundle.keys import of_small_order, read_private, read_public
 from edgekit.cli import main
 from edgekit.errors import EdgekitError, OutputError, TargetError
-from tests.bundle.signing import PKCS8, SPKI, openssl
+from tests.bundle.signing import PKCS8, SMALL_ORDER, SPKI, openssl, order_divides_eight
 from tests.install.bundles import patched
 from tests.install.test_install import crashes
 
@@ -107,13 +107,25 @@ def test_it_is_for_its_owner_alone_from_its_first_byte_on(tmp_path, monkeypatch)
     assert seen == [(0o600, sizes[0], []), (0o644, sizes[1], [])]
 
 
-@patched
-@pytest.mark.parametrize("renames", [True, False])
-def test_killed_at_any_call_of_the_system_there_is_no_half_key(tmp_path, monkeypatch, renames):
-    """Nothing, or the public one alone, or both; then it goes on, at once or when that one is removed."""
-    if not renames:
+WAYS = ["without a name", "aside", "aside, linked"]
+
+
+def takes(way: str, monkeypatch) -> None:
+    """Have keys written so, as far as the system lets it."""
+    from edgekit.bundle import keys as room
+
+    if way != WAYS[0]:
+        monkeypatch.setattr(room, "_nameless", lambda folder, mode: None)
+    if way == WAYS[2]:
         monkeypatch.setattr("edgekit.files._renamed", lambda *_: False)
-    seen = set()
+
+
+@patched
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_at_any_call_of_the_system_there_is_no_half_key(tmp_path, monkeypatch, way):
+    """Nothing, or the public one alone, or both; then it goes on, at once or when that one is removed."""
+    takes(way, monkeypatch)
+    seen, left = set(), set()
     for place in itertools.count():
         key = tmp_path / str(place) / "k"
         key.parent.mkdir()
@@ -121,6 +133,7 @@ def test_killed_at_any_call_of_the_system_there_is_no_half_key(tmp_path, monkeyp
             break
         found = tuple(name for name in ("k", "k.pub") if (key.parent / name).exists())
         seen.add(found)
+        left.update(path.suffix for path in key.parent.iterdir() if path.name not in found)
         for name in found:
             {"k": read_private, "k.pub": read_public}[name](key.parent / name)
         if found == ("k.pub",):
@@ -137,28 +150,85 @@ def test_killed_at_any_call_of_the_system_there_is_no_half_key(tmp_path, monkeyp
             make_keys(key)
             assert sorted(path.name for path in key.parent.iterdir()) == ["k", "k.pub"], "what lay aside is gone"
     assert seen == {(), ("k.pub",), ("k", "k.pub")}
+    assert left == (set() if way == WAYS[0] else {".part"}), "without a name nothing else is left, not even hidden"
 
 
-def test_a_private_key_that_cannot_appear_takes_the_public_one_with_it(tmp_path, monkeypatch):
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from edgekit.bundle import keys
+def link(file, path):
+    os.kill(os.getpid(), signal.SIGKILL)
+keys._link = link
+keys.make_keys(Path(sys.argv[1]))
+"""
+
+
+def test_a_kill_once_the_private_key_is_on_the_disk_leaves_none(tmp_path):
+    """The system's own kill: no `finally` runs. Both keys are written by then."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    (tmp_path / "keys").mkdir()
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "keys/k"], env=environment)
+    if done.returncode == 0:
+        pytest.skip("the file system has no files without names")
+    assert done.returncode == -9
+    assert list((tmp_path / "keys").iterdir()) == []
+
+
+@pytest.mark.parametrize("why", ["the system", "the file system", "no /proc"])
+def test_where_there_are_no_files_without_names_they_are_written_aside(tmp_path, monkeypatch, why):
     from edgekit.bundle import keys as room
 
-    real = room.put_in_place
+    real, tried, closed = os.open, [], []
 
-    def full(partial, path):
-        if path.name == "k":
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        real(partial, path)
+    def opens(path, flags, *mode, **named):
+        if flags & os_tmpfile == os_tmpfile:
+            tried.append(path)
+            if why == "the file system":
+                raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return real(path, flags, *mode, **named)
 
-    monkeypatch.setattr(room, "put_in_place", full)
+    os_tmpfile = os.O_TMPFILE
+    monkeypatch.setattr(os, "open", opens)
+    if why == "the system":
+        monkeypatch.delattr(os, "O_TMPFILE")
+    elif why == "no /proc":
+        monkeypatch.setattr(room, "_shown", lambda file: closed.append(file) or Path("/nowhere"))
+    put, asides = room.put_in_place, []
+    monkeypatch.setattr(room, "put_in_place", lambda partial, path: asides.append(partial.suffix) or put(partial, path))
+    make_keys(tmp_path / "k")
+    assert (asides, len(tried)) == ([".part"] * 2, 0 if why == "the system" else 2)
+    assert read_private(tmp_path / "k").public_key().public_bytes_raw() == read_public(tmp_path / "k.pub")
+    for file in closed:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(file)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["k", "k.pub"]
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_a_private_key_that_cannot_appear_takes_the_public_one_with_it(tmp_path, monkeypatch, way):
+    from edgekit.bundle import keys as room
+
+    takes(way, monkeypatch)
+    for function in ("put_in_place", "_link"):
+
+        def full(written, path, real=getattr(room, function)):
+            if path.name == "k":
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            real(written, path)
+
+        monkeypatch.setattr(room, function, full)
     with pytest.raises(OutputError, match=r"expected to be able to write .*/k, found: Input/output error"):
         make_keys(tmp_path / "k")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_two_at_once_one_makes_the_key(tmp_path, monkeypatch):
+@pytest.mark.parametrize("way", WAYS)
+def test_of_two_at_once_one_makes_the_key(tmp_path, monkeypatch, way):
     """The other one came first, behind the look whether there is one."""
     from edgekit.bundle import keys as room
 
+    takes(way, monkeypatch)
     monkeypatch.setattr(
         room, "beside", lambda path, real=room.beside: (other.pop()() if other else None, real(path))[1]
     )
@@ -167,6 +237,24 @@ def test_of_two_at_once_one_makes_the_key(tmp_path, monkeypatch):
         make_keys(tmp_path / "k")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["k", "k.pub"]
     assert read_private(tmp_path / "k").public_key().public_bytes_raw() == read_public(tmp_path / "k.pub")
+
+
+@pytest.mark.parametrize("public", SMALL_ORDER, ids=bytes.hex)
+def test_a_key_of_small_order_is_nobodys(tmp_path, public):
+    """The group law is the oracle: eight times it is the neutral element."""
+    assert order_divides_eight(public)
+    assert of_small_order(public)
+    with pytest.raises(EdgekitError, match=r"k\.pub, found one of small order, by which anybody can sign; next: "):
+        read_public(pem(tmp_path / "k.pub", "PUBLIC", SPKI + public))
+
+
+def test_other_keys_are_somebodys(keys):
+    """Also those beside: one more or less in the first byte is another point, or none."""
+    near = [bytes([public[0] ^ 2, *public[1:]]) for public in SMALL_ORDER]
+    real = [bytes.fromhex(public) for _, public, *_ in RFC] + [read_public(keys / "maker.pub")]
+    assert len(set(SMALL_ORDER)) == 14
+    for public in near + real:
+        assert of_small_order(public) == order_divides_eight(public) == (public in SMALL_ORDER), public.hex()
 
 
 @pytest.mark.parametrize(

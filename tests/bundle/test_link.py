@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from edgekit.bundle import read_manifest, verify
+from edgekit.bundle import read_signed, verify
 from edgekit.bundle.link import following
 from edgekit.errors import EdgekitError, IntegrityError
 from edgekit.runtime import Session
@@ -136,12 +136,12 @@ def test_a_session_opens_one_bundle(small_bundle, tmp_path, monkeypatch):
     link, other = tmp_path / "current", tiny(tmp_path / "B", "B")
     link.symlink_to(small_bundle)
 
-    def switched(folder):
-        found = read_manifest(folder)
+    def switched(folder, trust):
+        found = read_signed(folder, trust)
         point(link, other)
         return found
 
-    monkeypatch.setattr(opening, "read_manifest", switched)
+    monkeypatch.setattr(opening, "read_signed", switched)
     with Session.open(link) as session:
         assert list(session.inputs) == ["image"]
         session.warmup()

@@ -93,5 +93,9 @@ def test_it_refuses_what_is_never_written(judge, written):
     assert refused(engines=[{**written["engines"][0], "minimum_cuda": "new"}])
     assert refused(quantization={**written["quantization"], "calibration_samples": -1})
     assert refused(inputs=[{**written["inputs"][0], "shape": [1.5]}])
+    assert refused(inputs=[{**written["inputs"][0], "dtype": "object"}])
+    assert refused(engines=[{**written["engines"][0], "file": ""}])
+    for name in ("../x", "/x", "a//b", ".hidden", "x.", "a b", "a\\b", "c:x", "-x", "1/2/3/4/5/6/7/8/9"):
+        assert refused(files={name: written["files"]["model.onnx"]}), name
     for key in written:
         assert not judge.is_valid({name: value for name, value in written.items() if name != key}), key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -33,7 +34,9 @@ from edgekit.bundle.signature import DOMAIN, SIGNATURES, parse_signatures
 from edgekit.errors import IntegrityError
 from edgekit.files import sha256_of
 from edgekit.runtime import Session
-from tests.bundle.signing import PKCS8, SPKI, entries, openssl, signed_by_openssl, write_signatures
+from tests.bundle.signing import PKCS8, SMALL_ORDER, SPKI, entries, openssl, signed_by_openssl, write_signatures
+from tests.install.bundles import patched
+from tests.install.test_install import crashes
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is the oracle")
 
@@ -331,7 +334,7 @@ def test_what_a_hostile_file_of_signatures_may_be(signed, keys, damage, says, as
 
 
 def test_at_most_so_many_signers_and_all_fit_into_the_file():
-    many = [{"public_key": f"{number:064x}", "signature": "00" * 64} for number in range(33)]
+    many = [{"public_key": f"{number:064x}", "signature": "00" * 64} for number in range(1, 34)]
     most = text({"schema": 1, "signatures": many[:32]}).encode()
     assert len(most) < 1 << 14
     assert len(parse_signatures(most)) == 32
@@ -444,11 +447,86 @@ def test_the_raw_key_is_what_the_file_has(signed, keys):
     assert der.removeprefix(PKCS8).hex() not in (signed / SIGNATURES).read_text()
 
 
-def test_what_a_killed_sign_left_does_not_stay(signed, keys):
-    left = signed / f".{SIGNATURES}.4711-123456789.part"
-    left.write_bytes(b"half a")
+def test_what_a_killed_sign_left_does_not_stay(signed, keys, tmp_path):
+    inside = signed / f".{SIGNATURES}.4711-123456789.part"
+    beside = tmp_path / f".bundle.{SIGNATURES}.4711-123456789.part"
+    others = tmp_path / f".bundle2.{SIGNATURES}.4711-123456789.part"
+    for left in (inside, beside, others):
+        left.write_bytes(b"half a")
     with pytest.raises(IntegrityError, match=r"\.part too"):
         verify(signed)
     sign(signed, keys / "maker")
-    assert not left.exists()
+    assert [left.exists() for left in (inside, beside, others)] == [False, False, True]
     verify(signed)
+
+
+@patched
+@pytest.mark.parametrize("again", [False, True])
+def test_killed_at_any_call_of_the_system_the_bundle_verifies(bundle, keys, tmp_path, monkeypatch, again):
+    """What was written lies beside it, and goes with the next one."""
+    if again:
+        sign(bundle, keys / "other")
+    found = set()
+    for place in itertools.count():
+        copy = tmp_path / str(place) / "bundle[1]"  # as a pattern it would be another name
+        shutil.copytree(bundle, copy)
+        if not crashes(monkeypatch, lambda copy=copy: sign(copy, keys / "maker"), place):
+            break
+        found.add((len(states(copy)), len(list(copy.parent.iterdir()))))
+        sign(copy, keys / "maker")
+        assert len(states(copy)) == 1 + again
+        assert list(copy.parent.iterdir()) == [copy]
+    assert found == {(again, 2), (1 + again, 1)}, "signatures, and things in the folder where the bundle is"
+    assert place >= 3
+
+
+@pytest.mark.parametrize("why", ["not ours", "another file system"])
+def test_where_nothing_can_be_written_beside_it_it_is_written_inside(bundle, keys, monkeypatch, why):
+    real_open, real_replace = Path.open, Path.replace
+
+    def opens(path, *arguments, **named):
+        if why == "not ours" and path.parent == bundle.parent and path.suffix == ".part":
+            raise PermissionError(13, "Permission denied")
+        return real_open(path, *arguments, **named)
+
+    def replaces(path, target):
+        if path.parent == bundle.parent:
+            raise OSError(18, "Invalid cross-device link")
+        return real_replace(path, target)
+
+    monkeypatch.setattr(Path, "open", opens)
+    monkeypatch.setattr(Path, "replace", replaces)
+    sign(bundle, keys / "maker")
+    assert states(bundle) == {id_of(keys, "maker"): "verified"}
+    assert [path.name for path in (*bundle.glob(".*"), *bundle.parent.glob(".*"))] == []
+
+
+def test_a_link_to_a_bundle_is_signed_at_its_end(bundle, keys, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/link").symlink_to(bundle)
+    sign(tmp_path / "elsewhere/link", keys / "maker")
+    monkeypatch.chdir(bundle)
+    sign(Path(), keys / "other")
+    assert len(states(bundle)) == 2
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["link"]
+
+
+@pytest.mark.parametrize("public", SMALL_ORDER, ids=bytes.hex)
+def test_by_a_key_of_small_order_nobody_has_signed(bundle, public):
+    """R and s of this signature are those of 8 * anything = 0; OpenSSL takes most of them for some message."""
+    entry = {"public_key": public.hex(), "signature": "01" + 63 * "00"}
+    write_signatures(bundle, entry)
+    with pytest.raises(IntegrityError, match=f"found {key_id(public)}, of small order, by which anybody can sign"):
+        verify(bundle)
+
+
+def test_openssl_takes_a_signature_by_nobodys_key(bundle):
+    """Why we look ourselves: of the neutral element, R = 0 and s = 0 sign everything."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    neutral = bytes([1, *bytes(31)])
+    for message in (b"one", DOMAIN + (bundle / "manifest.json").read_bytes()):
+        Ed25519PublicKey.from_public_bytes(neutral).verify(neutral + bytes(32), message)
+    write_signatures(bundle, {"public_key": neutral.hex(), "signature": (neutral + bytes(32)).hex()})
+    with pytest.raises(IntegrityError, match="of small order"):
+        verify(bundle)

@@ -26,8 +26,7 @@ budget = "sqnr_db>=20"
 """
 # A folder whose name is one of these counts as an earlier output of ours, by what lies in it.
 _MARKERS = {
-    "bundle": ("manifest.json", "{}"),
-    "robot": ("manifest.json", "{}"),
+    **dict.fromkeys(("bundle", "robot"), ("manifest.json", '{"files": {}, "manifest_sha256": "", "schema": 3}')),
     "m.engine.package": ("package.json", '{"stage": "package"}'),
 }
 _LINE = re.compile(r"edgekit: error: expected [^\n]+, found[: ][^\n]+; next: [^\n]+\n")

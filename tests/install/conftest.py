@@ -31,3 +31,15 @@ def bundles(tmp_path) -> dict[str, Path]:
 def root(memory) -> Path:
     """Where nothing is yet."""
     return memory / "device" / "root"
+
+
+@pytest.fixture
+def signed(bundles, tmp_path):
+    """A is signed by one and two, B by two, C by three; the public keys, and the ids, by their names."""
+    pytest.importorskip("cryptography", reason="signatures need the extra sign")
+    from edgekit.bundle import make_keys, sign
+
+    ids = {name: make_keys(tmp_path / name) for name in ("one", "two", "three")}
+    for mark, name in (("A", "one"), ("A", "two"), ("B", "two"), ("C", "three")):
+        sign(bundles[mark], tmp_path / name)
+    return {name: (str(tmp_path / f"{name}.pub"),) for name in ids}, ids

@@ -143,7 +143,7 @@ def test_a_bundle_whose_beginning_cannot_be_read(bundles, root, monkeypatch, gon
     def refuses(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open" if gone != "." else "rglob", refuses)
+    monkeypatch.setattr(*((Path, "open") if gone != "." else (os, "scandir")), refuses)
     with pytest.raises(EdgekitError, match=r"expected to be able to read .*, found: Permission denied"):
         put(bundles["B"], root)
 

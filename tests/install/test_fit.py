@@ -111,8 +111,8 @@ def test_an_engine_without_a_runtime_is_a_warning_of_the_report(device, manifest
 
     assert warnings("", ORIN) == (
         "no engine of the bundle runs here, onnxruntime does (a reason): orin.engine is for SM 8.7, TensorRT 10.3.0; "
-        "this device is SM 8.9, TensorRT 11.4.0; next: edgekit build-engine BUNDLE/model.onnx OUT.engine --target T here, "
-        "then edgekit bundle add-engine BUNDLE OUT.engine NEW",
+        "this device is SM 8.9, TensorRT 11.4.0; next: edgekit build-engine BUNDLE/model.onnx OUT.engine --target T "
+        "here, then edgekit bundle add-engine BUNDLE OUT.engine NEW",
     )
     assert warnings("ada.engine", ORIN, ADA) == warnings("") == ()
 

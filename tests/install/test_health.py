@@ -147,6 +147,43 @@ def test_a_bundle_has_its_own_golden_input_and_a_given_one_comes_first(twice, tm
     assert checked(bad, golden=golden(tmp_path / "mine.npz", 2)).compared == "y within 20 dB of mine.npz"
 
 
+def test_its_own_golden_input_is_of_the_bytes_that_were_verified(twice, tmp_path, monkeypatch):
+    """Another program writes over the file between the check and the use: not a byte of that reaches NumPy."""
+    from edgekit.data import arrays
+    from edgekit.runtime import opening
+
+    copies = {"model.onnx": twice / "model.onnx", "golden.npz": golden(tmp_path / "good.npz", 2)}
+    pack(tmp_path / "bundle", read_manifest(twice), Contents(copies=copies))
+    right, real, read = (tmp_path / "good.npz").read_bytes(), opening.open_bundle, []
+
+    def opened(*arguments):
+        found = real(*arguments)
+        (tmp_path / "bundle/golden.npz").write_bytes(swap[-1])
+        return found
+
+    real_read = arrays.read_npz
+    monkeypatch.setattr(arrays, "read_npz", lambda file: (read.append(file.read()), file.seek(0), real_read(file))[2])
+    monkeypatch.setattr(opening, "open_bundle", opened)
+    swap = [right + b"x"]  # what is behind it nobody reads
+    assert checked(tmp_path / "bundle").compared == "y within 20 dB of golden.npz"
+    assert read == [right]
+    for other in (golden(tmp_path / "other.npz", 5).read_bytes(), right[:-1], b""):
+        swap.append(other)
+        (tmp_path / "bundle/golden.npz").write_bytes(right)
+        with pytest.raises(IntegrityError, match=r"expected golden\.npz in .* as it was when it was opened"):
+            checked(tmp_path / "bundle")
+    assert read == [right]
+
+
+def test_a_golden_input_that_is_none_is_told_by_its_name(twice, tmp_path):
+    """Whoever made the bundle made it so: the digests are right."""
+    (tmp_path / "text").write_text("no arrays")
+    copies = {"model.onnx": twice / "model.onnx", "golden.npz": tmp_path / "text"}
+    pack(tmp_path / "bundle", read_manifest(twice), Contents(copies=copies))
+    with pytest.raises(DataError, match=r"expected arrays at golden\.npz, found: "):
+        checked(tmp_path / "bundle")
+
+
 def test_without_one_the_outputs_have_to_be_finite(tmp_path):
     with pytest.raises(SessionError, match="y: expected finite outputs, found NaN or infinity; next: --golden"):
         checked(times(np.inf, tmp_path))

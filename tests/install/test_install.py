@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from edgekit import files
-from edgekit.bundle import archive
+from edgekit.bundle import archive, unpack
 from edgekit.configs import InstallConfig
 from edgekit.errors import EdgekitError, IntegrityError, OutputError, SessionError, TargetError
 from edgekit.install import install, rollback
+from edgekit.install.pin import PINNED
 from tests.install.bundles import HEALTH, ill, mark_of, names, patched, state, tiny, version, well
 
 
@@ -212,18 +213,6 @@ def test_who_signed_it(bundles, root, tmp_path):
         rollback(root, InstallConfig(**trusted), check=well)
 
 
-@pytest.fixture
-def signed(bundles, tmp_path):
-    """A is signed by one and two, B by two, C by three; the public keys, and the ids, by their names."""
-    pytest.importorskip("cryptography", reason="signatures need the extra sign")
-    from edgekit.bundle import make_keys, sign
-
-    ids = {name: make_keys(tmp_path / name) for name in ("one", "two", "three")}
-    for mark, name in (("A", "one"), ("A", "two"), ("B", "two"), ("C", "three")):
-        sign(bundles[mark], tmp_path / name)
-    return {name: (str(tmp_path / f"{name}.pub"),) for name in ids}, ids
-
-
 @pytest.mark.parametrize("config", [{}, {"require_signature": True}])
 @pytest.mark.parametrize("packed", [False, True])
 def test_without_keys_a_stranger_does_not_follow_what_was_signed(bundles, signed, root, memory, config, packed):
@@ -240,11 +229,11 @@ def test_without_keys_a_stranger_does_not_follow_what_was_signed(bundles, signed
         put(at["C"], root, lambda folder, config: opened.append(folder) or HEALTH, **config)
     wanted = " or ".join(sorted([ids["one"], ids["two"]]))
     assert str(error.value) == (
-        f"expected a signature by {wanted}, which signed what is current at {root}, found {ids['three']}; "
+        f"expected a signature by {wanted}, as earlier installs into {root} had, found {ids['three']}; "
         "next: --trusted-keys PUB"
     )
     assert (state(root), names(root), opened) == ({"current": "A"}, before, [])
-    assert put(at["A"], root, **config).signed.count(", trusted") == 2, "as what is current says"
+    assert put(at["A"], root, **config).signed.count(", trusted") == 2, "as the first install says"
     put(at["B"], root, **config)
     assert state(root) == {"current": "B", "previous": "A"}
     put(at["C"], root, trusted_keys=public["three"])
@@ -257,7 +246,7 @@ def test_without_keys_an_unsigned_one_does_not_follow_a_signed_one(bundles, sign
     (bundles["B"] / "signatures.json").unlink()
     put(bundles["B"], root)
     put(bundles["A"], root)  # who knows nobody believes the first
-    with pytest.raises(IntegrityError, match=r"which signed what is current at .*, found none; next: --trusted-keys"):
+    with pytest.raises(IntegrityError, match=r"as earlier installs into .* had, found none; next: --trusted-keys"):
         put(bundles["B"], root)
     assert state(root) == {"current": "A", "previous": "B"}
 
@@ -271,9 +260,10 @@ def test_rollback_comes_back_to_what_others_signed(bundles, signed, root):
 
 @pytest.mark.parametrize("damage", ["no signatures", "other signatures", "no JSON", "manifest", "unreadable"])
 def test_where_nobody_knows_who_signed_what_is_current_keys_are_asked_for(bundles, signed, root, damage):
-    """A rollback goes without, and an install with them."""
+    """Of a root older than the file of what is pinned. A rollback goes without, and an install with them."""
     put(bundles["A"], root)
     put(bundles["B"], root)
+    (root / PINNED).unlink()
     signatures = root / "current/signatures.json"
     if damage == "manifest":
         with (root / "current/manifest.json").open("ab") as file:
@@ -294,7 +284,7 @@ def test_where_nobody_knows_who_signed_what_is_current_keys_are_asked_for(bundle
     assert (version(root), names(root)) == before
     rollback(root, check=well)
     assert mark_of(root / "current") == "A"
-    with pytest.raises(IntegrityError, match="which signed what is current"):
+    with pytest.raises(IntegrityError, match="as earlier installs into"):
         put(bundles["C"], root)
     put(bundles["C"], root, trusted_keys=signed[0]["three"])
     assert mark_of(root / "current") == "C"
@@ -303,10 +293,10 @@ def test_where_nobody_knows_who_signed_what_is_current_keys_are_asked_for(bundle
 def test_where_the_system_does_not_let_read_who_signed_it_keys_are_asked_for(bundles, root, monkeypatch):
     put(bundles["A"], root)
 
-    def refuses(folder, trust):
+    def refuses(folder):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("edgekit.install.read_signed", refuses)
+    monkeypatch.setattr("edgekit.install.pin.manifest_bytes", refuses)
     with pytest.raises(IntegrityError, match="found it damaged: Permission denied; next: --trusted-keys PUB"):
         put(bundles["B"], root)
     assert state(root) == {"current": "A"}
@@ -319,8 +309,12 @@ def test_keys_decide_alone_also_where_what_is_current_is_damaged(bundles, signed
     assert mark_of(root / "current") == "C"
 
 
-def test_a_signed_current_that_is_gone_asks_for_nothing(bundles, signed, root):
+def test_a_signed_current_that_is_gone_still_asks_for_its_signers(bundles, signed, root):
+    """But in a root older than the file of what is pinned, where nothing tells of them."""
     shutil.rmtree(root / "versions" / put(bundles["A"], root).version)
+    with pytest.raises(IntegrityError, match="as earlier installs into"):
+        put(bundles["C"], root)
+    (root / PINNED).unlink()
     put(bundles["C"], root)
     assert state(root) == {"current": "C"}
 
@@ -338,7 +332,7 @@ def test_a_signature_that_nobody_checked_is_none_of_a_known_key(bundles, signed,
 def test_a_key_of_the_same_short_name_is_another_key(bundles, signed, root, monkeypatch):
     put(bundles["B"], root)
     monkeypatch.setattr("edgekit.bundle.signature.key_id", lambda public: "0" * 16)
-    monkeypatch.setattr("edgekit.install.key_id", lambda public: "0" * 16)
+    monkeypatch.setattr("edgekit.install.pin.key_id", lambda public: "0" * 16)
     monkeypatch.setattr("edgekit.install.Root.versions_of", lambda place, digest: tuple(names(root)))
     with pytest.raises(IntegrityError, match="expected a signature by a trusted key"):
         put(bundles["C"], root)
@@ -516,3 +510,22 @@ def test_a_link_that_cannot_be_set_puts_the_other_one_back(bundles, root, monkey
     with pytest.raises(OutputError, match="No space left on device; next: free some space, or another ROOT"):
         put(bundles["C"], root)
     assert (state(root), len(names(root))) == ({"current": "B", "previous": "A"}, 2)
+
+
+def test_what_is_installed_is_not_written_over_by_hand(bundles, root, tmp_path):
+    """Its name tells what it is: another bundle in its place would be one that nobody installed."""
+    put(bundles["A"], root)
+    archive(bundles["B"], tmp_path / "b.ekb")
+    with pytest.raises(OutputError, match="found a bundle that was installed"):
+        unpack(tmp_path / "b.ekb", root / "current")
+    assert mark_of(root / "current") == "A"
+
+
+@pytest.mark.parametrize("config", [{"backend": "trt"}, {"fallback": False}])
+def test_that_it_was_changed_is_worse_than_that_it_does_not_fit(bundles, root, config):
+    with pytest.raises(TargetError):
+        put(bundles["A"], root, **config)
+    model = bundles["A"] / "model.onnx"
+    model.write_bytes(bytes([model.read_bytes()[0] ^ 1]) + model.read_bytes()[1:])
+    with pytest.raises(IntegrityError, match="it was changed"):
+        put(bundles["A"], root, **config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,10 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from edgekit.bundle import Trust
 from edgekit.configs import InstallConfig
 from edgekit.errors import EdgekitError, OutputError
 from edgekit.install import install, rollback
 from edgekit.install.root import CURRENT, Root
+from edgekit.install.source import read_source
 from tests.install.bundles import HEALTH, names, patched, state, tiny, well
 
 
@@ -153,3 +156,75 @@ def test_only_digests_are_names(bundles, root):
     assert names(root) == sorted([digest, "0123456789abcdef0", f"{digest}-", digest.upper()])
     with pytest.raises(EdgekitError, match="expected a folder of installed bundles"):
         Root(root / "no").check_made()
+
+
+def other_things(versions: Path, digest: str) -> None:
+    """Files and links of names that an install gives, and of where it copies to."""
+    versions.mkdir(parents=True)
+    (versions / "inbox").mkdir()
+    (versions / "0123456789abcdef").write_text("mine")
+    (versions / "fedcba9876543210").symlink_to("inbox")
+    (versions / "aaaaaaaaaaaaaaaa").symlink_to("nowhere")
+    (versions / ".aaaaaaaaaaaaaaaa.part").write_text("mine")
+    os.mkfifo(versions / "bbbbbbbbbbbbbbbb")
+    for count in range(2, 120):  # more than anyone tries
+        (versions / f"{digest}-{count}").write_text("mine")
+
+
+@pytest.mark.parametrize("taken", ["file", "link", "link to nothing", "part"])
+def test_files_and_links_that_are_called_as_versions_stop_nothing_and_stay(bundles, root, taken):
+    digest, versions = read_source(bundles["B"], Trust()).digest, root / "versions"
+    other_things(versions, digest)
+    if taken == "part":
+        (versions / f".{digest}.part").write_text("mine")
+    elif taken == "file":
+        (versions / digest).write_text("mine")
+    else:
+        (versions / digest).symlink_to(bundles["B"] if taken == "link" else "nowhere")
+    before = {path.name: same(path) for path in versions.iterdir()}
+    put(bundles["A"], root)
+    report = put(bundles["B"], root)
+    assert (state(root), report.version) == ({"current": "B", "previous": "A"}, f"{digest}-120")
+    assert put(bundles["B"], root).version == report.version, "which is found again"
+    put(bundles["C"], root)
+    assert {path.name: same(path) for path in versions.iterdir() if path.name in before} == before
+    assert len(names(root)) == len(before) + 2
+
+
+@patched
+def test_a_folder_that_cannot_be_removed_is_told_of_and_stops_nothing(bundles, root, monkeypatch):
+    stuck, real = root / "versions/0123456789abcdef", shutil.rmtree
+    for folder in (stuck, root / "versions/fedcba9876543210", root / "versions/.0123456789abcdef.part"):
+        folder.mkdir(parents=True)
+
+    def refuses(path):
+        if path == stuck:
+            raise OSError("Directory not empty")  # of this kind some have no number
+        real(path)
+
+    monkeypatch.setattr(shutil, "rmtree", refuses)
+    report = put(bundles["A"], root)
+    assert report.warnings == (
+        f"an older version stays: expected to be able to write {stuck}, found: Directory not empty",
+    )
+    assert (state(root), names(root)) == ({"current": "A"}, sorted([report.version, stuck.name]))
+
+
+def test_what_is_installed_is_not_signed(bundles, signed, root, tmp_path):
+    """Its name is made of the signers: with one more it would be none that an install has put there."""
+    from edgekit.bundle import sign
+
+    name = put(bundles["A"], root).version
+    before = (root / "current/signatures.json").read_bytes()
+    (tmp_path / "link").symlink_to(root / "current")
+    for way in (root / "current", root / "versions" / name, tmp_path / "link"):
+        with pytest.raises(EdgekitError) as error:
+            sign(way, tmp_path / "three")
+        assert str(error.value) == (
+            f"expected a bundle that is not installed yet, found {root}/versions/{name}, which is by the signatures "
+            f"that it has; next: sign the bundle that was installed, and edgekit bundle install BUNDLE --to {root}"
+        )
+    assert (root / "current/signatures.json").read_bytes() == before
+    shutil.copytree(root / "current", tmp_path / "versions" / name)
+    sign(tmp_path / "versions" / name, tmp_path / "three")  # which is no install, whatever it is called
+    put(bundles["A"], root)

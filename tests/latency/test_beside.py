@@ -14,10 +14,12 @@ from edgekit.errors import SessionError, UsageError
 from edgekit.latency import child
 from edgekit.latency.beside import Company, beside, parse_company
 from edgekit.latency.child import Request
+from edgekit.latency.pinned import Pinned
 
 
 def request_of(model: Path | bytes, batch: int = 1) -> Request:
-    return Request(model, "ort", {"image": np.ones((batch, 3, 8, 8), np.float32)}, ("logits",))
+    asked = model if isinstance(model, bytes) else Pinned(model)
+    return Request(asked, "ort", {"image": np.ones((batch, 3, 8, 8), np.float32)}, ("logits",))
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ import pytest
 
 from edgekit import fresh
 from edgekit.budget import FAIL, INCONCLUSIVE, OF_A_PROCESS, PASS, parse_budget
-from edgekit.errors import SessionError
+from edgekit.errors import IntegrityError, SessionError
 from edgekit.latency import judge_starts, samples_needed
 from edgekit.latency.child import Request
 from edgekit.latency.cold_start import cold_starts
+from edgekit.latency.pinned import Pinned
 
 
 def judged(budget: str, values: list[float]):
@@ -22,7 +23,8 @@ def judged(budget: str, values: list[float]):
 
 
 def request_of(model: Path | bytes, outputs: tuple[str, ...] = ("logits",), batch: int = 1, **more) -> Request:
-    return Request(model, "ort", {"image": np.ones((batch, 3, 8, 8), np.float32)} | more, outputs)
+    asked = model if isinstance(model, bytes) else Pinned(model)
+    return Request(asked, "ort", {"image": np.ones((batch, 3, 8, 8), np.float32)} | more, outputs)
 
 
 def test_an_onnx_in_a_new_process(small_onnx):
@@ -73,19 +75,20 @@ def test_inputs_may_have_any_name(tmp_path):
     assert len(cold_starts(Request(model.SerializeToString(), "ort", {"file": np.ones(1, np.float32)}, ("y",)), 1)) == 1
 
 
-@pytest.mark.parametrize("model", [b"no model", "damaged"])
-def test_a_process_that_fails_says_why(model, small_bundle, tmp_path):
+@pytest.mark.parametrize(("model", "kind"), [(b"no model", SessionError), ("damaged", IntegrityError)])
+def test_a_process_that_fails_says_why(model, kind, tmp_path):
     if model == "damaged":
         model = tmp_path / "bundle"
         model.mkdir()
-    with pytest.raises(SessionError, match="expected a new process to open the model and answer, found: ") as error:
+    with pytest.raises(kind, match="expected a new process to open the model and answer, found: ") as error:
         cold_starts(request_of(model), 1)
     assert "found: exit code" not in error.value.problem, "an error of ours comes as it is"
 
 
-def test_a_process_that_crashes_says_so(tmp_path):
+def test_a_process_that_crashes_says_so(small_onnx, monkeypatch):
+    monkeypatch.setattr(fresh, "START", "open('/nothing')")
     with pytest.raises(SessionError, match=r"found: exit code 1, FileNotFoundError: .*; next: --cold-starts 0"):
-        cold_starts(request_of(tmp_path / "nothing.onnx"), 1)
+        cold_starts(request_of(small_onnx.read_bytes()), 1)
 
 
 def test_lines_that_come_at_once_are_both_read(small_onnx, monkeypatch):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from edgekit.bundle import EngineEntry, read_manifest, verify
 from edgekit.device import Gpu, GpuSearch
-from edgekit.errors import TargetError
+from edgekit.errors import IntegrityError, TargetError
 from edgekit.runtime import Session
 from edgekit.runtime.choice import choose
 
@@ -79,3 +80,13 @@ def test_an_engine_that_does_not_load_is_said_and_onnxruntime_takes_its_place(sm
         assert session.reason == "no engine of the bundle loads here; expected a CUDA device, found one that is busy"
     with pytest.raises(TargetError, match="found one that is busy"):
         Session.open(small_bundle, "rtx")
+
+
+def test_that_a_bundle_was_changed_is_worse_than_that_it_does_not_fit(small_bundle, tmp_path):
+    bundle = shutil.copytree(small_bundle, tmp_path / "b")
+    with pytest.raises(TargetError, match="expected an engine for trt in the bundle"):
+        Session.open(bundle, "trt")
+    model = bundle / "model.onnx"
+    model.write_bytes(bytes([model.read_bytes()[0] ^ 1]) + model.read_bytes()[1:])
+    with pytest.raises(IntegrityError, match="it was changed"):
+        Session.open(bundle, "trt")
