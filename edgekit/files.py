@@ -97,6 +97,15 @@ def put_in_place(partial: Path, out: Path) -> None:
         partial.unlink()
 
 
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 def check_apart(source: Path, out: Path) -> None:
     """Raise OutputError where a stage would replace its own source."""
     if source.resolve() == out.resolve():

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from edgekit.cli.interrupt import Interrupts
 from edgekit.errors import UsageError
 from edgekit.signals import handling
 from tests.run.conftest import colours  # noqa: F401
+from tests.threads import elsewhere
 
 ROOT = Path(__file__).parents[1]
 BOTH = (signal.SIGINT, signal.SIGTERM)
@@ -107,17 +107,12 @@ def test_clearing_away_after_ctrl_c_is_not_broken_off_by_its_echo(clock):
 
 
 def test_only_the_main_thread_takes_them():
-    found = []
-
-    def elsewhere():
-        with pytest.raises(UsageError, match="next: this instead"), handling(print, print, "this instead"):
+    def take():
+        with handling(print, print, "this instead"):
             pass
-        found.append(True)
 
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    assert found
+    with pytest.raises(UsageError, match="next: this instead"):
+        elsewhere(take)
 
 
 APP = """

@@ -116,8 +116,7 @@ def _entry(engine: Path, built: _Built, contents: Contents) -> EngineEntry:
             raise EdgekitError(f"expected the plugins of the engine in {library}, found none or others", _ANEW)
         plugins = f"plugins/{built.plugins_sha256[:8]}/{library.name}"  # another engine may have another build
         contents.copies[plugins] = library
-    same = {item.name for item in fields(_Built)} & {item.name for item in fields(EngineEntry)} - {"plugins"}
-    return EngineEntry(file=engine.name, plugins=plugins, **{name: getattr(built, name) for name in same})
+    return EngineEntry.of(built, engine.name, plugins)
 
 
 def _check_model(manifest: Manifest, built: _Built) -> None:

@@ -6,7 +6,8 @@ An empty text is unknown, or that there is none: a manifest of a model that was 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from edgekit.errors import IntegrityError
 
@@ -47,6 +48,12 @@ class EngineEntry:
     os: str = ""
     architecture: str = ""
     minimum_cuda: str = ""
+
+    @classmethod
+    def of(cls, built: Any, file: str, plugins: str) -> EngineEntry:
+        """What a build tells under the same names, of the engine in `file` with the library in `plugins`."""
+        same = {item.name for item in fields(cls)} - {"file", "plugins"}
+        return cls(file=file, plugins=plugins, **{name: getattr(built, name) for name in same})
 
     def check(self) -> None:
         """Raise IntegrityError for what contradicts itself."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from edgekit.errors import EdgekitError, OutputError, TargetError
-from edgekit.files import beside, put_in_place
+from edgekit.files import beside, put_in_place, sync
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -100,7 +100,7 @@ def make_keys(path: Path) -> str:
     ):
         pass
     with contextlib.suppress(OSError):  # they are there; not every file system can say whether they stay
-        _sync(path.parent)
+        sync(path.parent)
     for left in _left_by_killed_runs(path):
         left.unlink(missing_ok=True)
     return key_id(key.public_key().public_bytes_raw())
@@ -276,12 +276,3 @@ def _blaming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"expected to be able to write {path}, found: {error.strerror}", "another KEY") from error
-
-
-def _sync(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

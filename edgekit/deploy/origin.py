@@ -6,8 +6,7 @@ import importlib.metadata
 import platform
 from typing import Any
 
-from edgekit.build import BuildReport
-from edgekit.bundle import EngineEntry, QuantizationEntry
+from edgekit.bundle import QuantizationEntry
 from edgekit.models import ARCHITECTURES
 from edgekit.quantize import QuantizeReport
 from edgekit.rewrite.scales import scales_sha256
@@ -29,21 +28,6 @@ def quantization_entry(report: QuantizeReport | None, model: Any) -> Quantizatio
     if report is None:
         return QuantizationEntry(scales_sha256=digest)
     return QuantizationEntry(report.method, digest, report.calibration_sha256, report.calibration_samples)
-
-
-def engine_entry(engine: BuildReport, plugins: str) -> EngineEntry:
-    """What the manifest says of an engine; `plugins` is the name of its library in the bundle."""
-    return EngineEntry(
-        file=engine.path.name,
-        flavour=engine.flavour,
-        version=engine.version,
-        compute_capabilities=engine.compute_capabilities,
-        plugins=plugins,
-        plugin_creators=engine.plugin_creators,
-        os=engine.os,
-        architecture=engine.architecture,
-        minimum_cuda=engine.minimum_cuda,
-    )
 
 
 def tools(exported: bool) -> dict[str, str]:

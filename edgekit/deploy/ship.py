@@ -12,7 +12,7 @@ from edgekit.build import BuildReport
 from edgekit.bundle import GOLDEN, Contents, EngineEntry, Manifest, ModelEntry, pack
 from edgekit.deploy.described import Described
 from edgekit.deploy.golden import golden
-from edgekit.deploy.origin import engine_entry, family_of, quantization_entry, tools
+from edgekit.deploy.origin import family_of, quantization_entry, tools
 from edgekit.deploy.plan import Plan
 from edgekit.errors import OutputError, ShapeError
 from edgekit.files import sha256_of
@@ -60,7 +60,7 @@ def ship(out: Path, plan: Plan, judged: Judged) -> None:
     engines: tuple[EngineEntry, ...] = ()
     if engine:
         plugins = _plugins_file(engine)
-        engines = (engine_entry(engine, plugins),)
+        engines = (EngineEntry.of(engine, engine.path.name, plugins),)
         contents.copies.update({engine.path.name: engine.path, _BUILD: report_file(engine.path)})
         if engine.plugins is not None:
             contents.copies[plugins] = engine.plugins

@@ -13,7 +13,8 @@ from pathlib import Path
 from edgekit.bundle import MANIFEST, SIGNATURES, Trust, unpack
 from edgekit.bundle.signature import dump_signatures, read_signatures
 from edgekit.errors import IntegrityError, OutputError
-from edgekit.install.root import sync, writing
+from edgekit.files import sync
+from edgekit.install.root import writing
 from edgekit.install.source import Source, reading
 from edgekit.reports import Progress
 

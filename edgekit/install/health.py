@@ -6,6 +6,7 @@ A deserialiser that crashes or hangs takes that process with it, and not the ins
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import subprocess
@@ -144,13 +145,9 @@ def _golden(bundle: VerifiedBundle, config: InstallConfig) -> tuple[Golden, str]
         return Golden.load(config.golden), config.golden.name
     if GOLDEN not in bundle.manifest.files:
         return None
-    with contextlib.closing(Held(bundle, GOLDEN)) as held, tempfile.TemporaryFile() as private:
-        private.write(held.read())  # the bytes that were verified, and no file that another program could change
-        private.flush()
-        try:
-            return Golden.load(f"/proc/self/fd/{private.fileno()}"), GOLDEN
-        except DataError as error:
-            raise DataError(error.problem.replace(f"/proc/self/fd/{private.fileno()}", GOLDEN)) from error
+    with contextlib.closing(Held(bundle, GOLDEN)) as held:
+        # The bytes that were verified, and no file that another program could change.
+        return Golden.read(io.BytesIO(held.read()), GOLDEN), GOLDEN
 
 
 def _compared(session: Session, golden: tuple[Golden, str] | None) -> str:

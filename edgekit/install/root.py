@@ -14,6 +14,7 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 
 from edgekit.errors import EdgekitError, OutputError
+from edgekit.files import sync
 
 CURRENT, PREVIOUS = "current", "previous"
 _VERSIONS, _LOCK, _PART = "versions", ".lock", ".part"
@@ -180,12 +181,3 @@ def writing(path: Path) -> Iterator[None]:
             f"expected to be able to write {path}, found: {error.strerror or error}",
             "free some space, or another ROOT" if full else "another ROOT",
         ) from error
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

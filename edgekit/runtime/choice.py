@@ -62,7 +62,7 @@ def _automatic(manifest: Manifest) -> tuple[Choice, ...]:
     if not search.gpus:
         return (Choice("ort", None, f"no GPU here: {search.reason}"),)
     capability = search.gpus[0].compute_capability
-    fits = engine_fits(manifest.engines)
+    fits = engine_fits(manifest.engines, search)
     able = [
         engine
         for engine, fit in zip(manifest.engines, fits, strict=True)

@@ -37,13 +37,16 @@ class EngineFit:
     foreign: bool
 
 
-def engine_fits(engines: Sequence[EngineEntry]) -> tuple[EngineFit, ...]:
-    """Compare each engine with the first GPU of this device, its driver and platform, and the installed TensorRT."""
+def engine_fits(engines: Sequence[EngineEntry], search: GpuSearch | None = None) -> tuple[EngineFit, ...]:
+    """Compare each engine with the first GPU of this device, its driver and platform, and the installed TensorRT.
+
+    `search` is what the driver said, where it was asked already.
+    """
     if not engines:
         return ()
     from edgekit.device import find_gpus, this_host
 
-    search, host = find_gpus(), this_host()
+    search, host = search or find_gpus(), this_host()
     return tuple(_fit(engine, search, host) for engine in engines)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgekit.errors import DataError, SessionError, first_line
 from edgekit.files import written_aside
@@ -40,12 +40,20 @@ class Golden:
     @classmethod
     def load(cls, path: str | Path, sqnr_db: float = 20.0) -> Golden:
         """Read what `save` wrote. Raises DataError for another file."""
+        try:
+            with Path(path).open("rb") as file:
+                return cls.read(file, str(path), sqnr_db)
+        except OSError as error:
+            raise DataError(f"expected arrays at {path}, found: {first_line(error)}", _NEXT) from error
+
+    @classmethod
+    def read(cls, file: BinaryIO, path: str, sqnr_db: float = 20.0) -> Golden:
+        """The same of a file that is open, or of bytes; errors call it `path`."""
         from edgekit.data.arrays import check_unpacked, read_npz
 
         try:
-            with Path(path).open("rb") as file:
-                check_unpacked(file)
-                arrays = read_npz(file)
+            check_unpacked(file)
+            arrays = read_npz(file)
         except Exception as error:  # whatever a damaged archive makes NumPy raise
             raise DataError(f"expected arrays at {path}, found: {first_line(error)}", _NEXT) from error
         inputs, outputs = (

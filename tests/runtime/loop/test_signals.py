@@ -14,6 +14,7 @@ import pytest
 from edgekit.errors import UsageError
 from edgekit.runtime.loop import Policy, StreamLoop
 from tests.runtime.loop.cameras import Camera, Scripted, number_of, wait_until_captured
+from tests.threads import elsewhere
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -108,17 +109,12 @@ def test_signals_in_any_moment_of_a_busy_loop_stop_it_without_a_deadlock():
 
 
 def test_only_the_main_thread_takes_signals():
-    found = []
-
-    def elsewhere():
-        with pytest.raises(UsageError, match="by the main thread"), StreamLoop(Scripted(), number_of).signals():
+    def take():
+        with StreamLoop(Scripted(), number_of).signals():
             pass
-        found.append(True)
 
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    assert found
+    with pytest.raises(UsageError, match="by the main thread"):
+        elsewhere(take)
 
 
 APP = """
