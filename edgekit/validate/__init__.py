@@ -84,7 +84,8 @@ def _judged(source: Path, out: Path, config: ValidateConfig, progress: Progress)
         raise UsageError("expected a reference and data to judge on, found none", "--reference REF.onnx --data D")
     check_slices(config)
     subject = open_subject(source, config)
-    limits = given or subject.promises or parse_budget(USUAL_BUDGET)
+    promised, left = ((), ()) if given else _promised(subject)
+    limits = given or promised or parse_budget(USUAL_BUDGET)
     _check_inputs(subject, config.reference)
     if not given and config.fps is None:
         config = replace(config, fps=subject.rate_of(limits))
@@ -107,7 +108,7 @@ def _judged(source: Path, out: Path, config: ValidateConfig, progress: Progress)
         path=out,
         seconds=watch.seconds(),
         peak_rss_mib=peak_rss_mib(),
-        warnings=_warnings((*limits, *extra), subject, compared, latency),
+        warnings=(*left, *_warnings((*limits, *extra), subject, compared, latency)),
         source=source,
         verdict=f"{verdict} ({ran.backend}){subject.engines_left(ran.backend)}",
         exit_code=exit_code,
@@ -129,6 +130,14 @@ def check_budget(limits: tuple[Limit, ...], fps: float | None) -> None:
     of_a_process = [limit.key for limit in limits if limit.key in OF_A_PROCESS]
     if of_a_process:
         raise UsageError(f"expected what validate measures, found {', '.join(of_a_process)}", "edgekit bench --budget")
+
+
+def _promised(subject: Subject) -> tuple[tuple[Limit, ...], tuple[str, ...]]:
+    """What the bundle promises and can be judged here, and of the rest a line each."""
+    judged = tuple(limit for limit in subject.promises if limit.key not in OF_A_PROCESS)
+    left = (limit for limit in subject.promises if limit.key in OF_A_PROCESS)
+    said = "which the bundle promises, was not judged: validate starts no process to measure; next: edgekit bench"
+    return judged, tuple(f"{limit}, {said}" for limit in left)
 
 
 def _check_inputs(subject: Subject, reference: Path) -> None:

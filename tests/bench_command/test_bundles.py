@@ -132,6 +132,18 @@ def test_each_promise_that_is_left_out_is_said(small_bundle, small_data, tmp_pat
     assert [finding.limit.key for finding in report.findings] == ["p50_ms"]
 
 
+def test_validate_leaves_out_what_only_bench_measures(small_bundle, small_onnx, small_data, tmp_path):
+    """Of the bundle's promises, not of a budget that somebody asks for."""
+    bundle = promising(small_bundle, tmp_path / "bundle", "sqnr_db>=30,cold_start_s<=1e-9")
+    report = judged(bundle, small_onnx, small_data)
+    assert [finding.limit.key for finding in report.findings] == ["sqnr_db"]
+    assert report.exit_code == 0
+    assert report.warnings[0].startswith("cold_start_s<=1e-09, which the bundle promises, was not judged: ")
+    assert not any("promises" in line for line in judged(bundle, small_onnx, small_data, budget="sqnr_db>=30").warnings)
+    with pytest.raises(UsageError, match="expected what validate measures, found cold_start_s"):
+        judged(bundle, small_onnx, small_data, budget="cold_start_s<=60")
+
+
 def test_loadgen_has_no_scenario_for_a_rate(small_bundle, small_data, tmp_path):
     """`--judge loadgen` alone goes on to be a closed loop."""
     pytest.importorskip("mlperf_loadgen")
