@@ -243,7 +243,7 @@ class InstallConfig(Config):
     )
     backend: str = knob("auto", "Who computes; auto picks and says why.", choices=BACKENDS)
     fallback: bool = knob(True, "Where no engine of the bundle runs here, take its ONNX; else refuse it.")
-    trusted_keys: tuple[str, ...] = knob(
+    trusted_keys: tuple[Path, ...] = knob(
         (), "Install only what one of these keys signed. Repeatable.", metavar="PUB_OR_DIR"
     )
     require_signature: bool = knob(False, "Refuse a bundle that is not signed.")

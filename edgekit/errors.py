@@ -116,3 +116,8 @@ def first_line(error: BaseException, most: int = 300) -> str:
     """The first line of a library's error, or its type where it says nothing; at most `most` characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:most]
+
+
+def words(error: BaseException) -> str:
+    """An error in one line: our own says what was found, another of what type it is too."""
+    return error.problem if isinstance(error, EdgekitError) else f"{type(error).__name__}: {first_line(error)}"

@@ -191,7 +191,8 @@ def write_json(out: Path, value: Any) -> None:
 
 def json_bytes(value: Any) -> bytes:
     """Sorted, indented JSON: the same value gives the same bytes."""
-    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace")  # a file's name need not be UTF-8
 
 
 def sha256_of(path: Path) -> str:

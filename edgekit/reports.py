@@ -10,8 +10,6 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit.files import write_json
-
 # progress(what, done, total): called from inside a stage; `total` is 0 when it is not known.
 Progress = Callable[[str, int, int], None]
 
@@ -29,12 +27,6 @@ class StageReport:
     peak_rss_mib: float
     warnings: tuple[str, ...]
 
-    def write(self) -> Path:
-        """Write this report as `<path>.json` and return that name."""
-        name = report_file(self.path)
-        write_json(name, self.to_json())
-        return name
-
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values; `stage` names the class."""
         return {"stage": type(self).__name__.removesuffix("Report").lower(), **plain(self)}
@@ -44,6 +36,13 @@ def called(source: Path) -> str:
     """A model's name for a person: that of a file, or of a folder and where it stands, since most are called bundle."""
     whole = source.resolve()
     return whole.name if whole.suffix else f"{whole.parent.name}/{whole.name}".removeprefix("/")
+
+
+def decibels(value: float) -> str:
+    """An SQNR for a person; NaN is that of a broken answer."""
+    if math.isfinite(value):
+        return f"{value:.1f} dB"
+    return "equal" if value > 0 else "broken (NaN or Inf)"
 
 
 def report_file(out: Path) -> Path:

@@ -10,13 +10,12 @@ from edgekit.latency.cold_start import Start
 from edgekit.latency.floors import Floor
 from edgekit.latency.idle import IdleGap
 from edgekit.latency.soak import Soak, Window
-from edgekit.latency.stages import STAGES, StageSummary
+from edgekit.latency.stages import STAGES, StageSummary, absent_stages
 from edgekit.pages import Bar, Cell, Html, Value, bars, facts, joined, notes, paragraph, stacked_bar, table
 from edgekit.pages.promises import exact, sortable
 
 _MOST = 40  # rows, so that a page stays small
 _MOST_OF_A_REASON, _MOST_OF_A_TEXT = 300, 900
-_HOURLY_FROM_S = 600  # what a few seconds say of an hour is nonsense
 
 
 def stages_figure(report: BenchReport) -> Html:
@@ -87,14 +86,10 @@ def idle_figure(gap: IdleGap) -> Html:
     return joined(bars("Median latency", items), paragraph(told), facts(ends))
 
 
-def soak_figure(soak: Soak) -> Html:
+def soak_figure(soak: Soak, duration_s: float) -> Html:
     """How it drifted, and its windows; of very many those with the largest p99, in the order of time."""
-    drift = soak.drift
-    chance = "too few windows to tell whether by chance" if drift.p is None else f"p {drift.p:.2g}"
-    clear = "it is clear" if drift.is_clear else "no clear drift"
-    told = (
-        f"Drift of the median: {drift.change:+.1%} over the whole, {drift.per_hour:+.1%} an hour; {clear} ({chance})."
-    )
+    clear = "it is clear" if soak.drift.is_clear else "no clear drift"
+    told = f"Drift of the median: {soak.drift.words(duration_s)}; {clear}."
     slow = sorted(soak.windows, key=lambda window: -window.p99_ms)[:_MOST]
     shown = sorted(slow, key=lambda window: window.begin_s)
     left = "" if len(shown) == len(soak.windows) else f", the {len(shown)} with the largest p99 of {len(soak.windows)}"
@@ -139,12 +134,7 @@ def _stages_table(stages: Mapping[str, StageSummary]) -> Html:
 
 
 def _absent(reasons: Mapping[str, str]) -> Iterator[str]:
-    """One line for each reason."""
-    named: dict[str, list[str]] = {}
-    for name in STAGES:
-        if name in reasons:
-            named.setdefault(reasons[name], []).append(name)
-    return (f"not there: {', '.join(names)}, {why[:_MOST_OF_A_REASON]}" for why, names in named.items())
+    return (f"not there: {names}, {why[:_MOST_OF_A_REASON]}" for names, why in absent_stages(reasons))
 
 
 def _of_python(start: Start) -> float:

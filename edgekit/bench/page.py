@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgekit.bench.figures import company_figure, floor_figure, idle_figure, soak_figure, stages_figure, starts_figure
 from edgekit.bench.measuring import Measured
 from edgekit.bench.report import BenchReport
-from edgekit.latency.arrivals import OFFLINE, POISSON
+from edgekit.latency.arrivals import CLOSED, OFFLINE, POISSON
 from edgekit.latency.figures import NAMES, Course, by_quantile, course_of, limits_of, over_time
 from edgekit.latency.listed import quantile_table, slowest_table
 from edgekit.latency.surroundings import conditions_facts, doubts_table, temperature, without_doubts
@@ -35,7 +35,7 @@ def bench_page(report: BenchReport, run: Measured) -> str:
         section("Where the time goes", stages_figure(report)),
         section("Bound beside measured", floor_figure(report.floor)) if report.floor else Html(""),
         section("The slowest requests", slowest_table(report.worst)) if report.mode != OFFLINE else Html(""),
-        section("Soak", soak_figure(report.soak)) if report.soak else Html(""),
+        section("Soak", soak_figure(report.soak, report.duration_s)) if report.soak else Html(""),
         section("After a pause", idle_figure(report.idle_gap)) if report.idle_gap else Html(""),
         section("In company", company_figure(report.company)) if report.company else Html(""),
         section("An outside judge", warned(report.judge.lines(), "" if report.judge.agrees else "warn"))
@@ -85,13 +85,15 @@ def _how(report: BenchReport) -> dict[str, Value]:
     elif report.mode == OFFLINE:
         arrivals = "all at once"
     busy = None if report.utilisation is None else f"{report.utilisation:.0%} of the time"
+    if report.mode == CLOSED:
+        busy = "all of the time, in a closed loop"
     told: dict[str, Value] = {
         "mode": f"{report.mode}: {arrivals}",
         "requests": f"{report.summary.n:,}, of which {report.answered:,} were answered",
         "independent samples": ", ".join(
             f"{NAMES.get(key, key)} {count:,}" for key, count in report.summary.effective_n.items()
         ),
-        "busy": busy if report.fps is not None else "all of the time, in a closed loop",
+        "busy": busy,
         "at the most": f"{report.duration_s:g} s",
         "latency": "from when a request was meant to start to when its answer was there",
         "model": str(report.source),

@@ -40,7 +40,6 @@ from typing import Any
 
 from edgekit.bench.judging import Judgement
 from edgekit.budget import Finding
-from edgekit.files import write_json
 from edgekit.latency import Doubt, LatencySummary
 from edgekit.latency.beside import CompanyReport
 from edgekit.latency.cold_start import Start
@@ -105,8 +104,3 @@ class BenchReport(StageReport):
         table = plain(self)
         summary = table.pop("summary")
         return {"stage": "bench", "schema": SCHEMA, "cold_start_s": self.cold_start_s, **table, **summary}
-
-    def write(self) -> Path:
-        """The report is the output itself."""
-        write_json(self.path, self.to_json())
-        return self.path

@@ -10,13 +10,10 @@ from dataclasses import dataclass, field
 
 from edgekit.bench.requests import Requests
 from edgekit.data import Array
-from edgekit.judge import OPTIMIZATION
 from edgekit.latency.device_stages import DeviceSource
-from edgekit.rewrite.reading import read_onnx_file
 from edgekit.runtime import Session
-from edgekit.runtime.ort import OrtBackend
 from edgekit.runtime.trt_stages import StageEvents, stage_events
-from edgekit.validate.subject import Subject
+from edgekit.validate.subject import Subject, bound_onnx
 
 Step = Callable[[], object]
 
@@ -61,20 +58,10 @@ def serving(subject: Subject, backend: str, requests: Requests) -> Iterator[Serv
         with subject.session(backend) as session:
             yield _of_session(session, requests)
         return
-    ort = OrtBackend(read_onnx_file(subject.onnx).serialized, OPTIMIZATION, (*subject.inputs, *subject.outputs))
-    sizes = {
-        axis: size
-        for spec in subject.inputs
-        for axis, size in zip(spec.shape, requests.shapes[spec.name], strict=True)
-        if isinstance(axis, str)
-    }
-    ort.bind(requests.shapes, {spec.name: spec.at(sizes) for spec in subject.outputs})
-    steps = (_writing(requests, ort.input), ort.enqueue)
     absent = _copies(None) | {"post": "an ONNX file does not say what its outputs mean"}
-    try:
+    with bound_onnx(subject, requests.shapes) as ort:
+        steps = (_writing(requests, ort.input), ort.enqueue)
         yield Server(steps, ("pre", "compute"), "ort", ort.device, "an ONNX file", absent)
-    finally:
-        ort.close()
 
 
 def _of_session(session: Session, requests: Requests) -> Server:

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 from edgekit.bench.report import BenchReport
 from edgekit.latency.arrivals import OFFLINE, POISSON
-from edgekit.latency.stages import STAGES
+from edgekit.latency.stages import absent_stages
 
 _ALL_AT_ONCE = "all due at once"
-_HOURLY_FROM_S = 600  # what a few seconds say of an hour is nonsense
 
 
 def report_lines(report: BenchReport) -> Iterator[str]:
@@ -56,12 +55,8 @@ def _stage_lines(report: BenchReport) -> Iterator[str]:
     times = ", ".join(f"{name} {stage.p50_ms.value:.3g}" for name, stage in report.stages.items())
     slow = ", ".join(f"{name} {stage.p99_ms.value:.3g}" for name, stage in report.stages.items())
     yield f"stages in ms: p50 {times}; p99 {slow}"
-    reasons: dict[str, list[str]] = {}
-    for name in STAGES:
-        if name in report.absent_stages:
-            reasons.setdefault(report.absent_stages[name], []).append(name)
-    for why, names in reasons.items():
-        yield f"  not there: {', '.join(names)}, {why}"
+    for names, why in absent_stages(report.absent_stages):
+        yield f"  not there: {names}, {why}"
 
 
 def _process_lines(report: BenchReport) -> Iterator[str]:
@@ -88,7 +83,4 @@ def _course_lines(report: BenchReport) -> Iterator[str]:
         heat = "" if window.celsius is None else f", {window.celsius:.0f} C"
         times = f"p50 {window.p50_ms:.4g}, p99 {window.p99_ms:.4g}, worst {window.max_ms:.4g} ms"
         yield f"  from {window.begin_s:g} s: {window.n} requests, {times}{heat}"
-    found = report.soak.drift
-    chance = "too few windows to tell whether by chance" if found.p is None else f"p {found.p:.2g}"
-    hourly = f"{found.per_hour:+.1%} an hour, " if report.duration_s >= _HOURLY_FROM_S else ""
-    yield f"  drift {found.change:+.1%} over the whole ({hourly}{chance})"
+    yield f"  drift {report.soak.drift.words(report.duration_s)}"

@@ -14,13 +14,14 @@ from edgekit.bundle.pack import Contents, pack
 from edgekit.bundle.verified import VerifiedBundle
 from edgekit.bundle.verify import verify_folder
 from edgekit.bundle.window import Window
-from edgekit.errors import EdgekitError, OutputError, RecipeError, ShapeError, first_line
+from edgekit.errors import EdgekitError, OutputError, RecipeError, ShapeError, TargetError, first_line
 from edgekit.files import check_apart, sha256_of
 from edgekit.reports import report_file
 from edgekit.specs import ShapeRange, from_table
-from edgekit.targets import sm_names
+from edgekit.targets import sm_names, target
 from edgekit.texts import read_json
 
+_CLAUSE = "; engine "
 _ANEW = "edgekit build-engine BUNDLE/model.onnx OUT.engine --target T"
 
 
@@ -66,24 +67,51 @@ def _add(verified: VerifiedBundle, engine: Path, built: _Built, out: Path) -> Ma
             raise EdgekitError(f"expected a new name for an engine, found {name} in the bundle", "another OUT.engine")
     _check_model(manifest, built)
     _check_shapes(manifest, engine.name, built)
-    contents = Contents({name: verified.path / name for name in manifest.files})
+    others = tuple(item for item in manifest.engines if item.file != engine.name)
+    gone = {item.plugins for item in manifest.engines} - {item.plugins for item in others}
+    contents = Contents({name: verified.path / name for name in manifest.files if name not in gone})
     contents.copies.update({engine.name: engine, report: report_file(engine)})
     entry = _entry(engine, built, contents)
     with engine.open("rb") as file:
         check_engine(Window.of(file.fileno(), 0, engine.stat().st_size), entry)
-    others = tuple(item for item in manifest.engines if item.file != entry.file)
-    clause = f"; engine {built.target} {sm_names(built.compute_capabilities)}: added, not judged"
     made = replace(
         manifest,
         engines=(*others, entry),
         reports=tuple(dict.fromkeys([*manifest.reports, report])),
-        verdict=manifest.verdict.replace(clause, "") + clause,
+        verdict=_verdict(manifest, others, built),
     )
-    known = {name: item for name, item in manifest.files.items() if name != report}
+    known = {name: item for name, item in manifest.files.items() if name in contents.copies and name != report}
     known[engine.name] = FileEntry(engine.stat().st_size, built.sha256)
     if entry.plugins:
         known[entry.plugins] = FileEntry(contents.copies[entry.plugins].stat().st_size, built.plugins_sha256)
     return pack(out, made, contents, known)
+
+
+def _verdict(manifest: Manifest, others: tuple[EngineEntry, ...], built: _Built) -> str:
+    """What is said of the model and of the `others` stays, what was said of an engine that is replaced goes."""
+    judged, *clauses = manifest.verdict.split(_CLAUSE)
+    own = f"{built.target} {sm_names(built.compute_capabilities)}"
+    stay = {_what_it_is(item) for item in others}
+    gone = {_what_it_is(item) for item in manifest.engines} - stay
+
+    def stays(clause: str) -> bool:
+        """`rtx sm86: not run`, or `jetpack6: not built here` of what now is."""
+        told = clause.partition(":")[0]
+        name, _, built_for = told.partition(" ")
+        return told not in (own, built.target) and (_flavour(name), built_for) not in gone
+
+    return _CLAUSE.join([judged, *filter(stays, clauses), f"{own}: added, not judged"])
+
+
+def _what_it_is(entry: EngineEntry) -> tuple[str, str]:
+    return entry.flavour, sm_names(entry.compute_capabilities)
+
+
+def _flavour(name: str) -> str:
+    try:
+        return target(name).flavour
+    except TargetError:
+        return ""
 
 
 def _read_report(engine: Path) -> _Built:
@@ -135,14 +163,8 @@ def _check_shapes(manifest: Manifest, name: str, built: _Built) -> None:
     opt = {axis: sizes[1] for axis, sizes in manifest.ranges.items()}
     ranges = [ShapeRange.parse(text, names) for text in built.shapes]
     shapes = {spec.name: shape for spec in manifest.inputs if (shape := spec.at(opt)) is not None}
-    taken = {item.name for item in ranges if item.name in shapes and _takes(item, shapes[item.name])}
+    taken = {item.name for item in ranges if item.name in shapes and item.takes(shapes[item.name])}
     if missing := shapes.keys() - taken:
         wanted = ", ".join(f"{item}:{'x'.join(map(str, shapes[item]))}" for item in sorted(missing))
         found = ", ".join(map(str, ranges)) or "none"
         raise ShapeError(f"expected {name} to take {wanted}, found {found}", f"{_ANEW} --shape name:min:opt:max")
-
-
-def _takes(item: ShapeRange, shape: tuple[int, ...]) -> bool:
-    return len(item.min) == len(shape) and all(
-        low <= size <= high for low, size, high in zip(item.min, shape, item.max, strict=True)
-    )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'edgekit[sign]'"
 WEAK = "of small order, by which anybody can sign"
 _PUBLIC = ".pub"
+_THEIRS = "copy the KEY.pub of the bundle's maker there"
 # A PEM of ed25519 has 120 bytes; a larger file is not parsed.
 _LARGEST_KEY = 1 << 14
 # The field of ed25519, and the y of the eight points whose order divides eight (RFC 8032, 5.1; of the last two
@@ -170,7 +171,7 @@ def _public_files(path: Path) -> list[Path]:
         return [path]
     found = sorted(path.glob(f"*{_PUBLIC}"))
     if not found:
-        raise EdgekitError(f"expected public keys, *{_PUBLIC}, in {path}, found none", "edgekit bundle keygen KEY")
+        raise EdgekitError(f"expected public keys, *{_PUBLIC}, in {path}, found none", _THEIRS)
     return found
 
 
@@ -192,7 +193,8 @@ def _kind(key: object) -> str:
 
 
 def _refuse(path: Path, kind: str, found: str) -> NoReturn:
-    raise EdgekitError(f"expected an ed25519 {kind} key as PEM in {path}, found {found}", "edgekit bundle keygen KEY")
+    next_step = _THEIRS if kind == "public" else "edgekit bundle keygen KEY"
+    raise EdgekitError(f"expected an ed25519 {kind} key as PEM in {path}, found {found}", next_step)
 
 
 @contextlib.contextmanager

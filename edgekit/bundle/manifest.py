@@ -76,9 +76,11 @@ class Manifest:
         """
         try:
             table = parse_json(text, MANIFEST)
-            if not isinstance(table, dict) or table.pop("schema", None) != SCHEMA:
+            schema = table.pop("schema", None) if isinstance(table, dict) else None
+            if type(schema) is not int or schema != SCHEMA:
+                found = f"schema {schema}" if type(schema) is int else "another or none"
                 raise IntegrityError(
-                    f"expected a bundle manifest of schema {SCHEMA}, found another or none",
+                    f"expected a bundle manifest of schema {SCHEMA}, found {found}",
                     "edgekit deploy with this edgekit, or the edgekit that made it",
                 )
             table.pop("manifest_sha256", None)  # compared below, with every other byte
@@ -161,10 +163,17 @@ def manifest_bytes(bundle: Path) -> bytes:
     """The bytes of a bundle's manifest, not parsed; IntegrityError when there is none or it is too large."""
     path = bundle / MANIFEST
     if not bundle.is_dir():
-        raise EdgekitError(f"expected a bundle folder at {bundle}, found none", "edgekit deploy MODEL OUT --target T")
+        found = "neither" if bundle.exists() else "none"
+        raise EdgekitError(
+            f"expected a bundle, a folder or an .ekb, at {bundle}, found {found}", "edgekit deploy MODEL OUT --target T"
+        )
     data = read_bounded(path, LARGEST_MANIFEST) if path.is_file() and not path.is_symlink() else None
     if data is None:
-        raise IntegrityError(f"expected a bundle with {MANIFEST} in {bundle}, found none")
+        installed = bundle / "current"  # as `edgekit bundle install` makes it
+        raise IntegrityError(
+            f"expected a bundle with {MANIFEST} in {bundle}, found none",
+            str(installed) if (installed / MANIFEST).is_file() else "",
+        )
     return data
 
 

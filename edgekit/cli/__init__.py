@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import traceback
@@ -14,6 +13,7 @@ import click
 
 from edgekit import __version__
 from edgekit.cli.interrupt import INTERRUPTS
+from edgekit.cli.streams import drop
 from edgekit.errors import EdgekitError
 
 COMMANDS = {
@@ -112,7 +112,7 @@ def _flushed(code: int) -> int:
             if stream is not None:
                 stream.flush()
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            drop(stream)
             code = code or _explained(error, False)
     return code
 

@@ -46,12 +46,15 @@ def rollback_command(root: Path, config: InstallConfig, output: Output) -> None:
 
 
 def _show(report: InstallReport, output: Output) -> None:
-    health = report.health
-    output.warn(report.warnings)
-    output.report(report.to_json())
-    same, before = report.replaced == report.version, report.replaced or "none"
-    output.say(f"current   {report.path} -> {report.version} ({'as before' if same else f'before: {before}'})")
-    output.say(f"signed    {report.signed}")
-    output.say(f"runs on   {health.backend}, {health.device} ({health.reason})")
-    output.say(f"compared  {health.compared}")
-    output.say(report.verdict)
+    health, before = report.health, report.replaced or "none"
+    was = "as before" if before == report.version else f"before: {before}"
+    with output.not_needed(f"{report.path} is {report.version} now"):
+        output.warn(report.warnings)
+        output.report(report.to_json())
+        output.say(
+            f"current   {report.path} -> {report.version} ({was})",
+            f"signed    {report.signed}",
+            f"runs on   {health.backend}, {health.device} ({health.reason})",
+            f"compared  {health.compared}",
+            report.verdict,
+        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import UnionType
@@ -12,11 +14,38 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 
+from edgekit.cli.streams import drop
 from edgekit.configs import Config
 from edgekit.errors import one_line, printable
 
 Command = Callable[..., Any]
-FILE = click.Path(path_type=Path)
+
+
+class _Name(click.Path):
+    """A file's or folder's name. An empty one, as of a variable that is not set, would be the folder one is in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click's own, for what is not empty."""
+        if value == "":
+            self.fail("expected a name, found none", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Once(click.Option):
+    """One that a command is about: of two, as of two cameras, click would leave out the first without a word."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **{**more, "multiple": True})
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """The one value. MissingParameter without, BadParameter for two."""
+        values = super().process_value(ctx, value)
+        if len(values) > 1:
+            raise click.BadParameter(f"expected one, found {len(values)}", ctx, self)
+        return values[0]
+
+
+FILE = _Name(path_type=Path)
 
 
 def knobs(config: type[Config], *, required: tuple[str, ...] = ()) -> Callable[[Command], Command]:
@@ -33,7 +62,8 @@ def knobs(config: type[Config], *, required: tuple[str, ...] = ()) -> Callable[[
             flag = "--" + item.name.replace("_", "-")
             kind = _click_type(hints[item.name], item.metadata["choices"])
             # click takes a default of None for a value that was given.
-            wanted = {"required": True} if item.name in required else {"default": item.default}
+            is_required = item.name in required
+            wanted = {"required": True, "cls": _Once} if is_required else {"default": item.default}
             with_config = click.option(
                 f"{flag}/--no-{flag[2:]}" if hints[item.name] is bool else flag,
                 item.name,
@@ -76,6 +106,17 @@ class Output:
         """Warnings go to standard error, also under --json."""
         for line in () if self.quiet else lines:
             click.echo(f"edgekit: warning: {one_line(line)}", err=True)
+
+    @contextlib.contextmanager
+    def not_needed(self, done: str) -> Iterator[None]:
+        """Around what tells of what is `done`: that nobody can be told does not undo it, and is a warning."""
+        try:
+            yield
+            sys.stdout.flush()
+        except OSError as error:
+            drop(sys.stdout)
+            with contextlib.suppress(OSError):
+                self.warn((f"{done}, but that could not be written here: {error.strerror}",))
 
     def report(self, table: dict[str, Any]) -> None:
         """The report as JSON, when it was asked for."""

@@ -34,7 +34,7 @@ def command(bundle: Path, config: RunConfig, output: Output) -> None:
     report = run(bundle, config, show)
     output.report(report.to_json())
     if report.loop is not None:
-        output.say(ended(report.loop))
+        output.say(*ended(report.loop))
     output.say(f"ran on {report.backend}, {report.device} ({report.reason})")
     if report.failed:
         raise SessionError(f"expected the loop to go on, found that it had to end: {report.failed}")

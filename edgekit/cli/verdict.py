@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from edgekit.reports import decibels
 
 if TYPE_CHECKING:
     from edgekit.deploy import DeployReport
@@ -20,7 +21,7 @@ def judged_lines(report: ValidateReport | DeployReport) -> Iterator[str]:
 
 def _accuracy_lines(accuracy: Accuracy) -> Iterator[str]:
     """A line for the distance to the reference, and one for the answers where there are any."""
-    noise = ", ".join(f"{name} {_decibels(value)}" for name, value in accuracy.sqnr_db.items())
+    noise = ", ".join(f"{name} {decibels(value)}" for name, value in accuracy.sqnr_db.items())
     yield f"SQNR against the reference: {noise}"
     same = ", ".join(f"{name} {value:.1%}" for name, value in accuracy.agreement.items())
     if same:
@@ -46,9 +47,3 @@ def _latency_lines(latency: LatencyReport | None) -> Iterator[str]:
     )
     yield f"latency of {found.n} requests{answered}, {rate}: mean {found.mean_ms:.4g} ms"
     yield from found.lines(latency.deadline_ms)
-
-
-def _decibels(value: float) -> str:
-    if math.isfinite(value):
-        return f"{value:.1f} dB"
-    return "equal" if value > 0 else "broken (NaN or Inf)"

@@ -27,7 +27,7 @@ from edgekit.errors import EdgekitError, OutputError, TargetError
 from edgekit.install.copying import check_space, copy
 from edgekit.install.fit import check_fit
 from edgekit.install.health import Health, check_golden, check_health
-from edgekit.install.pin import keys_to_keep, keys_to_pin, other_schema, pinning, remembered
+from edgekit.install.pin import disbelieved, keys_to_keep, keys_to_pin, other_schema, pinning, remembered
 from edgekit.install.report import InstallReport, report_on
 from edgekit.install.root import CURRENT, PREVIOUS, Root
 from edgekit.install.source import Source, read_source, reading
@@ -74,7 +74,7 @@ def install(
                 source.check(trust)  # it will not be copied, and is asked about all the same
             else:
                 name = place.free_name(source.digest)
-                check_space(source, place.versions)
+                check_space(source, place.versions, place.path / PREVIOUS)
                 copy(source, place.staging(name), trust, progress)
                 place.settle(name)
             progress("opening and checking", 0, 0)
@@ -119,8 +119,10 @@ def rollback(
         progress("opening and checking", 0, 0)
         health = check(source.path, config)
         links = [(CURRENT, back)] + [(PREVIOUS, now)] * bool(now)
-        _switch(place, links, keys_to_keep(place, back, trust), trust)
-        return replace(report_on(place, source, fits, health, watch), replaced=now)
+        keys = keys_to_keep(place, back, trust)
+        _switch(place, links, keys, trust)
+        report = report_on(place, source, fits, health, watch)
+        return replace(report, replaced=now, warnings=(*report.warnings, *disbelieved(source, keys)))
 
 
 def _fitting(source: Source, config: InstallConfig, trust: Trust) -> tuple[EngineFit, ...]:

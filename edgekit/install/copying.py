@@ -23,10 +23,10 @@ _BLOCK = 1 << 20
 _MARGIN = 1 << 20
 
 
-def check_space(source: Source, root: Path) -> None:
+def check_space(source: Source, root: Path, previous: Path) -> None:
     """Raise OutputError unless the file system of `root` has room for the bundle and 1 MiB more.
 
-    What root alone may use is not counted.
+    What root alone may use is not counted. The version at `previous` is what could go for it.
     """
     with writing(root):
         free, block = shutil.disk_usage(root).free, os.statvfs(root).f_frsize or 1
@@ -34,7 +34,10 @@ def check_space(source: Source, root: Path) -> None:
     needed = sum(-(-size // block) * block for size in sizes) + _MARGIN
     if free < needed:
         raise OutputError(
-            f"expected {needed} bytes free at {root} for the bundle, found {free}", "free some space, or another ROOT"
+            f"expected {needed} bytes free at {root} for the bundle, found {free}",
+            f"rm {previous}, after which no rollback is possible, or free other space"
+            if previous.is_symlink()
+            else "free some space, or another ROOT",
         )
 
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from edgekit.bundle import GOLDEN, VerifiedBundle
 from edgekit.bundle.held import Held
@@ -23,6 +23,7 @@ from edgekit.configs import InstallConfig
 from edgekit.errors import DataError, EdgekitError, IntegrityError, SessionError, TargetError
 from edgekit.fresh import answers_only, fresh_python
 from edgekit.install.fit import needs_engine, no_engine
+from edgekit.reports import plain
 from edgekit.runtime.fit import engine_fits
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ def check_health(folder: Path, config: InstallConfig) -> Health:
     Without one a made-up input is run, and its outputs only have to be finite. Raises IntegrityError, TargetError and
     SessionError as `Session.open` does, SessionError also for another answer and for a process that crashes or hangs.
     """
-    asked = json.dumps({"folder": str(folder), "config": {**asdict(config), "golden": str(config.golden or "")}})
-    told, ended, said = _told(asked)
+    given = plain(config) | {"golden": str(config.golden or "")}
+    asked = json.dumps({"folder": str(folder), "config": given})
+    told, ended, said = _told(asked, folder)
     if "error" in told:
         raise _ERRORS.get(told["code"], SessionError)(told["error"], told["next"])
     if ended or not told:
@@ -69,12 +71,12 @@ def check_golden(config: InstallConfig) -> None:
         Golden.load(config.golden)
 
 
-def _told(asked: str) -> tuple[dict[str, Any], str, str]:
+def _told(asked: str, folder: Path) -> tuple[dict[str, Any], str, str]:
     """What the process answers, how it ended if not well, and the last line of its standard error."""
     from edgekit.runtime.supervise.process import in_words
 
     # Not a pipe for its errors: what a library prints could fill it and stop the process.
-    with tempfile.TemporaryFile() as errors, _lifeline() as line:
+    with _temporary(folder) as errors, _lifeline() as line:
         process = subprocess.Popen(fresh_python(__name__, asked), stdin=line, stdout=subprocess.PIPE, stderr=errors)
         try:
             answer, _ = process.communicate(timeout=LONGEST_S)
@@ -88,6 +90,14 @@ def _told(asked: str) -> tuple[dict[str, Any], str, str]:
     code = process.returncode
     ended = in_words(max(code, 0), max(-code, 0)) if code else ""
     return json.loads(answer or b"{}"), ended, last[:300]
+
+
+def _temporary(folder: Path) -> IO[bytes]:
+    """A file without a name; beside the bundle where the system has no place for such, as one that is read-only."""
+    try:
+        return tempfile.TemporaryFile()
+    except FileNotFoundError:
+        return tempfile.TemporaryFile(dir=folder.parent)
 
 
 @contextlib.contextmanager
@@ -108,7 +118,7 @@ def child(asked: str) -> None:
     table = json.loads(asked)
     given = table["config"]
     golden = Path(given["golden"]) if given["golden"] else None
-    config = InstallConfig(**{**given, "golden": golden, "trusted_keys": tuple(given["trusted_keys"])})
+    config = InstallConfig(**{**given, "golden": golden, "trusted_keys": tuple(map(Path, given["trusted_keys"]))})
     try:
         told = asdict(_checked(Path(table["folder"]), config))
     except EdgekitError as error:

@@ -44,7 +44,7 @@ def remembered(place: Root, source: Source, trust: Trust) -> tuple[Source, Trust
         raise IntegrityError(
             f"expected a signature by {' or '.join(wanted)}, as earlier installs into {place.path} had, "
             f"found {' and '.join(found) or 'none'}",
-            "--trusted-keys PUB",
+            "--trusted-keys PUB" if found else "a bundle that they signed, or another ROOT",
         )
     trust = Trust(keys, required=True)
     return read_source(source.path, trust), trust  # by the whole keys, of which those were short names
@@ -56,10 +56,12 @@ def pinned_keys(place: Root) -> frozenset[bytes]:
     None where that is unsigned, and where it is not there. Raises IntegrityError where it cannot be told: a signed
     bundle that lost its signatures is not taken for an unsigned one.
     """
+    ways = "--trusted-keys PUB"
     try:
         data = read_bounded(place.path / PINNED, _LARGEST)
         if data is not None:
             return _parsed(data)
+        ways += f", edgekit bundle rollback {place.path}"
         name = place.version_at(CURRENT)
         return signing_keys(place, name, Trust()) if name and (place.versions / name).is_dir() else frozenset()
     except EdgekitError as error:
@@ -68,7 +70,7 @@ def pinned_keys(place: Root) -> frozenset[bytes]:
         problem = str(error.strerror)
     raise IntegrityError(
         f"expected to learn who signed what is current at {place.path}, found it damaged: {problem}",
-        f"--trusted-keys PUB, edgekit bundle rollback {place.path}, or another ROOT",
+        f"{ways}, or another ROOT",
     )
 
 
@@ -104,6 +106,18 @@ def keys_to_keep(place: Root, back: str, trust: Trust) -> frozenset[bytes]:
     with contextlib.suppress(IntegrityError):
         return pinned_keys(place)
     return frozenset()
+
+
+def disbelieved(source: Source, keys: frozenset[bytes]) -> tuple[str, ...]:
+    """A warning where a rollback came back to what none of the pinned `keys` signed, as after a key was replaced."""
+    signers = [signer.key for signer in source.signers]
+    if not keys or set(map(key_id, keys)) & set(signers):
+        return ()
+    who = " and ".join(signers) or "nobody"
+    return (
+        f"what is current again was signed by {who}, whom installs here do not believe any more: "
+        "rollback --trusted-keys PUB refuses it",
+    )
 
 
 @contextlib.contextmanager

@@ -135,6 +135,7 @@ class Root:
             if data is not None:
                 aside.unlink(missing_ok=True)
                 with aside.open("xb") as file:
+                    os.fchmod(file.fileno(), 0o644)  # whatever the umask: nobody else may change it, all may read it
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())

@@ -26,7 +26,7 @@ import numpy as np
 
 from edgekit.errors import TargetError, UsageError
 from edgekit.latency.measure import Samples
-from edgekit.latency.stats import binomial_quantile, quantile
+from edgekit.latency.stats import binomial_quantile
 
 SCENARIOS = {"single-stream": "SingleStream", "offline": "Offline", "server": "Server"}
 REPORTED = (0.5, 0.9, 0.95, 0.97, 0.99, 0.999)
@@ -73,28 +73,10 @@ class LoadGenReport:
     own: Samples
 
     @property
-    def own_quantiles_ms(self) -> dict[float, float]:
-        """The same quantiles of our times."""
-        return {q: quantile(self.own.latencies_ms, q).value for q in self.quantiles_ms}
-
-    @property
     def own_early_stopping_ms(self) -> float:
         """The bound of early stopping by LoadGen's rule from our times; infinite where there are too few."""
         exact = binomial_quantile(self.queries, self.q, _EARLY_STOPPING) + 1  # the rank, from 1 on
         return float(np.sort(self.own.latencies_ms)[exact]) if exact < self.queries else math.inf
-
-    def lines(self) -> list[str]:
-        """Both, side by side."""
-        own, verdict = self.own_quantiles_ms, "VALID" if self.valid else "INVALID"
-        rate = "" if self.per_s is None else f", {self.per_s:.4g} a second"
-        told = [f"LoadGen {SCENARIOS[self.scenario]} of {self.queries} queries: {verdict}{rate}"]
-        told += [
-            f"  p{100 * q:g} {value:.4g} ms, by our clock {own[q]:.4g} ms" for q, value in self.quantiles_ms.items()
-        ]
-        if self.early_stopping_ms is not None:
-            ours = f"by our clock {self.own_early_stopping_ms:.4g} ms"
-            told.append(f"  p{100 * self.q:g} at most {self.early_stopping_ms:.4g} ms with 99 % confidence, {ours}")
-        return told + [f"  LoadGen: {error}" for error in self.errors]
 
 
 def judge_with_loadgen(serve: Callable[[], object], plan: LoadGenPlan) -> LoadGenReport:

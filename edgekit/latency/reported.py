@@ -40,6 +40,8 @@ _CONDITIONS: dict[str, tuple[tuple[str, ...], ...]] = {
 # Of these a report that has the key says something also where it is empty: no rate, and no model beside it.
 _NONE_IS_SAID = (RATE, BESIDE)
 _NONE = "none"
+# What a NaN is: the worst that there is. More is better but of these.
+_WORST = {"perplexity": math.inf}
 _NEXT = "edgekit validate or edgekit bench, which write one"
 
 
@@ -138,4 +140,4 @@ def _accuracy(table: dict[str, Any]) -> dict[str, float]:
     for key in ("top1", "top5", "perplexity"):
         if table.get(key) is not None:
             found[key] = float(table[key]["found"])
-    return {key: value if not math.isnan(value) else -math.inf for key, value in found.items()}
+    return {key: _WORST.get(key, -math.inf) if math.isnan(value) else value for key, value in found.items()}

@@ -23,6 +23,7 @@ _WINDOWS = 10
 _LEVEL = 0.01
 _LEAST = 8  # with fewer the normal approximation of Mann's test is poor
 _WORTH_TELLING = 0.02
+_HOURLY_FROM_S = 600  # what a few seconds say of an hour is nonsense
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class Drift:
     def is_clear(self) -> bool:
         """Whether it is worth telling: hardly by chance, and more than 2 %."""
         return self.p is not None and self.p < _LEVEL and abs(self.change) > _WORTH_TELLING
+
+    def words(self, duration_s: float) -> str:
+        """For a person, of a soak of `duration_s` seconds."""
+        chance = "too few windows to tell whether by chance" if self.p is None else f"p {self.p:.2g}"
+        hourly = f"{self.per_hour:+.1%} an hour, " if duration_s >= _HOURLY_FROM_S else ""
+        return f"{self.change:+.1%} over the whole ({hourly}{chance})"
 
 
 @dataclass(frozen=True)

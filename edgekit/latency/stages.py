@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,15 @@ def stage_times(samples: Samples, stamps: Sequence[tuple[int, ...]], names: tupl
 def summarise_stages(times: Times) -> dict[str, StageSummary]:
     """Each stage by its name, in the order of the work."""
     return {name: _summary(times[name]) for name in STAGES if name in times}
+
+
+def absent_stages(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Those that are not there and why, those of one reason together."""
+    named: dict[str, list[str]] = {}
+    for name in STAGES:
+        if name in reasons:
+            named.setdefault(reasons[name], []).append(name)
+    return [(", ".join(names), why) for why, names in named.items()]
 
 
 def _summary(values: npt.NDArray[np.float64]) -> StageSummary:

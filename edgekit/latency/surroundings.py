@@ -17,7 +17,6 @@ from edgekit.pages.plots import Line, Plot, plot
 _HEAT_HEIGHT = 110  # px
 _MOST_WINDOWS = 240  # in a plot
 _MOST = 40  # zones, clocks or packages in a table
-_MOST_DOUBTS = 16
 _MOST_OF_A_TEXT = 300
 
 

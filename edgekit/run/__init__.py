@@ -67,5 +67,5 @@ def run(bundle: Path, config: RunConfig, show: Show = lambda shown: None) -> Run
         reason=str(health["reason"]),
         frames=tuple(samples),
         loop=loop.to_json() if loop is not None else None,
-        failed=loop.failed if loop is not None else "",
+        failed=": ".join(filter(None, (loop.failed, loop.last_trouble))) if loop is not None and loop.failed else "",
     )

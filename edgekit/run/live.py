@@ -194,12 +194,12 @@ class _Told:
                 self.loop.stop("nobody reads")
 
 
-def ended(report: dict[str, Any]) -> str:
+def ended(report: dict[str, Any]) -> tuple[str, str]:
     """A loop's report in two lines."""
     age, rate = report["age_ms"], report["processed"] / max(report["seconds"], 1e-9)
     return (
         f"{report['captured']} captured = {report['processed']} processed + {report['dropped']} dropped, "
-        f"{rate:.1f} a second; ended: {report['ended']}\n"
+        f"{rate:.1f} a second; ended: {report['ended']}",
         f"age p50 {age['p50']:.1f} ms, p99 {age['p99']:.1f} ms, at most {age['max']:.1f} ms; "
-        f"{report['deadline_misses']} deadlines missed, {report['held']} answers held"
+        f"{report['deadline_misses']} deadlines missed, {report['held']} answers held",
     )

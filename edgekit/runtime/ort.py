@@ -38,6 +38,7 @@ class OrtBackend:
         # A state's two blocks change places after each step: one binding for either order, made when first needed.
         self._bindings: list[Any] = [None, None]
         self._turn = 0
+        self._ran: Any = None  # the binding of the last run
 
     def reserve(self, shapes: Shapes) -> None:
         """Blocks of at least these shapes."""
@@ -54,6 +55,7 @@ class OrtBackend:
             if name not in self._carried:
                 self._buffers.arrays[name][...] = 0
         self._bindings = [None, None]
+        self._ran = None
 
     def input(self, name: str) -> Array:
         """The bound array itself."""
@@ -63,7 +65,9 @@ class OrtBackend:
         """The bound array itself; an output of unknown shape is onnxruntime's own array of the last run."""
         if name in self._outputs:
             return self._buffers.arrays[name]
-        values = self._bindings[self._turn].get_outputs()
+        if self._ran is None:
+            raise SessionError(f"expected a run before {name} is read, found none", "session.execute()")
+        values = self._ran.get_outputs()
         made: Array = values[len(self._outputs) + self._unbound.index(name)].numpy()
         return made
 
@@ -78,6 +82,7 @@ class OrtBackend:
                 binding.clear_binding_outputs()
                 self._bind_outputs(binding)
             self._session.run_with_iobinding(binding)
+            self._ran = binding
         except Exception as error:
             raise SessionError(f"onnxruntime failed: {first_line(error)}") from error
 

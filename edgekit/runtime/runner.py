@@ -79,15 +79,22 @@ class Runner:
         """Set these sizes, and give all tensors the shapes that follow, unless they have them."""
         if not sizes.changes(dims):
             return
-        now = {**sizes.dims, **dims}
+        now, before = {**sizes.dims, **dims}, (self._shapes, self._carried)
         self._shapes, self._carried = (sizes.inputs_at(now), sizes.outputs_at(now)), sizes.carried
+        try:
+            self._bind()
+        except EdgekitError:  # such as ShapeError of an engine: the last binding holds
+            self._shapes, self._carried = before
+            raise
+        sizes.dims, sizes.stale = now, False
+        self.bindings += 1
+
+    def _bind(self) -> None:
         backend = self.mine()
         try:
             backend.bind(*self._shapes)
         except SessionError as error:  # such as memory that is short
             self._replace(error, set())
-        sizes.dims, sizes.stale = now, False
-        self.bindings += 1
 
     def submit(self, *, step: bool = False) -> Ticket:
         """Start one inference; a backend that cannot is replaced, where there is another."""
@@ -105,6 +112,7 @@ class Runner:
         """Wait until the inference is done; SessionError after `timeout_s` seconds: then it can be waited for again."""
         if self._running is None or ticket != self._running:
             raise SessionError("expected the ticket of the inference under way, found another")
+        self._check_owner()
         self._running = None
         backend = self.mine()
         try:
@@ -144,6 +152,7 @@ class Runner:
         """Give all backends back, from the owner's thread; an inference that hangs is left alone."""
         if self._backend is None:
             return
+        self._check_owner()
         self._running = None
         backend = self.mine()
         self._backend = None
@@ -152,10 +161,13 @@ class Runner:
             each.close()
         self._left.clear()
 
+    def _check_owner(self) -> None:
+        if self._owner not in (None, threading.get_ident()):
+            raise SessionError("expected calls from the thread that opened the session, found another thread")
+
     def _take(self, backend: Backend) -> None:
         """Belong to this thread, if there is none that it belongs to."""
-        if self._owner is not None:
-            raise SessionError("expected calls from the thread that opened the session, found another thread")
+        self._check_owner()
         self._owner = threading.get_ident()
         for each in (*self._left, backend):
             each.take()
@@ -176,9 +188,8 @@ class Runner:
     def _replace(self, error: EdgekitError, kept: Set[str]) -> Backend:
         """The backend that takes over, with the same shapes and the inputs `kept`; the rest begins at zero.
 
-        Raises `error` where there is no other.
-
-        The failed one stays until `close`: an app may still hold views of its memory.
+        Raises `error` where there is no other, and what the other raises where it cannot be opened or bound: it may be
+        tried again. The failed one stays until `close`: an app may still hold views of its memory.
         """
         failed = self.mine()
         self.counters.errors += 1
@@ -187,11 +198,15 @@ class Runner:
             raise error
         inputs, outputs = self._shapes
         replacement = self._fallback()
+        try:
+            replacement.bind(inputs, outputs)
+            for name in kept:
+                replacement.input(name)[...] = failed.input(name)
+        except BaseException:
+            replacement.close()
+            raise
         self._fallback = None
         self._let_go()
-        replacement.bind(inputs, outputs)
-        for name in kept:
-            replacement.input(name)[...] = failed.input(name)
         self._left.append(failed)
         self._backend = replacement
         self.name, self.device = replacement.name, replacement.device

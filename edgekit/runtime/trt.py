@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgekit.errors import SessionError, first_line
 from edgekit.runtime.backend import Array, OpenShapes, Shapes
+from edgekit.runtime.choice import backend_of
 from edgekit.runtime.cuda import open_device, reported, wait
 from edgekit.runtime.cuda.device import keep_for_good
 from edgekit.runtime.cuda.tensors import Tensors
@@ -41,7 +42,7 @@ class TensorRTBackend:
         cache: Path | None = None,
     ) -> None:
         import_tensorrt(flavour)
-        self.name = "rtx" if flavour == "tensorrt_rtx" else "trt"
+        self.name = backend_of(flavour)
         self._open = True
         self._device, api = open_device()
         self.device = self._device.name

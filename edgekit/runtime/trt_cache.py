@@ -48,11 +48,12 @@ class CacheFile:
             _owned(path.parent.lstat(), path.parent)
             with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:  # 0600
                 aside = Path(file.name)
-                file.write(content)
-            try:
-                aside.replace(path)
-            finally:
-                aside.unlink(missing_ok=True)
+                try:
+                    file.write(content)
+                    file.flush()
+                    aside.replace(path)
+                finally:
+                    aside.unlink(missing_ok=True)
             self._read = content
             self.note = f"written to {path}"
         except (OSError, RuntimeError) as error:

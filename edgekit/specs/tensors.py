@@ -90,5 +90,11 @@ class ShapeRange:
         name, shapes = next((reading for reading in readings if reading[0] in known), readings[0])
         return cls(name, *shapes)
 
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether `shape` lies between the least and the greatest."""
+        return len(self.min) == len(shape) and all(
+            low <= size <= high for low, size, high in zip(self.min, shape, self.max, strict=True)
+        )
+
     def __str__(self) -> str:
         return ":".join([self.name, *("x".join(map(str, shape)) for shape in (self.min, self.opt, self.max))])

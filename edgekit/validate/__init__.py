@@ -9,7 +9,7 @@ from edgekit.budget import LABELLED, OF_A_PROCESS, USUAL_BUDGET, Finding, Limit,
 from edgekit.configs import ValidateConfig
 from edgekit.data import told
 from edgekit.errors import ModelError, UsageError
-from edgekit.files import all_written_aside, json_bytes, write_json
+from edgekit.files import all_written_aside, json_bytes
 from edgekit.latency.doubts import check_allowed
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib
 from edgekit.rewrite.reading import graph_inputs, read_onnx
@@ -45,11 +45,6 @@ class ValidateReport(StageReport):
     samples: int
     data: str
     data_sha256: str
-
-    def write(self) -> Path:
-        """The report is the output itself."""
-        write_json(self.path, self.to_json())
-        return self.path
 
 
 def validate(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from edgekit.latency.markdown import (
     text,
     verdict_line,
 )
-from edgekit.reports import called
+from edgekit.reports import called, decibels
 from edgekit.validate.accuracy import Accuracy
 from edgekit.validate.slices import Sliced
 
@@ -53,7 +52,7 @@ def validate_markdown(report: ValidateReport, config: ValidateConfig | None = No
 
 def _accuracy(accuracy: Accuracy) -> Iterator[tuple[str, str, str]]:
     for output, value in accuracy.sqnr_db.items():
-        yield f"SQNR of {name(output)}", _decibels(value), ""
+        yield f"SQNR of {name(output)}", decibels(value), ""
     for output, value in accuracy.agreement.items():
         yield f"same class, {name(output)}", f"{value:.1%}", ""
     for title, pair in (("top-1", accuracy.top1), ("top-5", accuracy.top5)):
@@ -62,12 +61,6 @@ def _accuracy(accuracy: Accuracy) -> Iterator[tuple[str, str, str]]:
     if accuracy.perplexity is not None:
         pair = accuracy.perplexity
         yield f"perplexity of {name(accuracy.scored)}", f"{pair.found:.4g}", f"{pair.reference:.4g}"
-
-
-def _decibels(value: float) -> str:
-    if math.isfinite(value):
-        return f"{value:.1f} dB"
-    return "equal" if value > 0 else "broken (NaN or Inf)"
 
 
 def _lost(slices: Sliced) -> list[str]:

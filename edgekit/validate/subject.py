@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,19 +196,25 @@ def serving(subject: Subject, backend: str, samples: Samples) -> Iterator[Served
                 session.set_shape(name, array.shape)
             yield Served(_request(session.input, session.execute, samples.inputs), session.backend)
     else:
-        ort = OrtBackend(read_onnx_file(subject.onnx).serialized, OPTIMIZATION, (*subject.inputs, *subject.outputs))
-        shapes = {name: array.shape for name, array in samples.inputs.items()}
-        sizes = {
-            axis: size
-            for spec in subject.inputs
-            for axis, size in zip(spec.shape, shapes[spec.name], strict=True)
-            if isinstance(axis, str)
-        }
-        ort.bind(shapes, {spec.name: spec.at(sizes) for spec in subject.outputs})
-        try:
+        with bound_onnx(subject, {name: array.shape for name, array in samples.inputs.items()}) as ort:
             yield Served(_request(ort.input, ort.enqueue, samples.inputs), "ort")
-        finally:
-            ort.close()
+
+
+@contextmanager
+def bound_onnx(subject: Subject, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[OrtBackend]:
+    """The ONNX in onnxruntime, for inputs of these shapes."""
+    ort = OrtBackend(read_onnx_file(subject.onnx).serialized, OPTIMIZATION, (*subject.inputs, *subject.outputs))
+    sizes = {
+        axis: size
+        for spec in subject.inputs
+        for axis, size in zip(spec.shape, shapes[spec.name], strict=True)
+        if isinstance(axis, str)
+    }
+    ort.bind(shapes, {spec.name: spec.at(sizes) for spec in subject.outputs})
+    try:
+        yield ort
+    finally:
+        ort.close()
 
 
 def _request(buffer: Callable[[str], Array], run: Callable[[], object], inputs: Batch) -> Callable[[], object]:

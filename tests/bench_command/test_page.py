@@ -134,6 +134,8 @@ def test_offline_has_no_latency_of_single_requests():
     assert "All requests were due at once" in source
     assert TIME not in source
     assert "The slowest" not in source
+    assert "closed loop" not in source
+    assert "all of the time, in a closed loop" in bench_page(*made(seeded(60), mode="closed"))
 
 
 def test_no_stages_and_no_starts():
@@ -156,6 +158,8 @@ def test_heat_of_a_soak_is_drawn_and_else_told():
         pytest.approx((min(window.begin_s + 6, 59.99), window.celsius), rel=3e-3, abs=0.05) for window in windows
     ]
     assert "Drift of the median: +" in source
+    assert "% an hour" not in source
+    assert "% an hour" in bench_page(replace(report, duration_s=600.0), run)
     cold = bench_page(*made(compute, soak=soak(10, celsius=False), mode="soak"))
     assert "Temperature: not known" in cold
     warm = Moment(0.1, {"cpu": 51.25}, None, {"gpu": 1300}, {"oc1": 2}, ())

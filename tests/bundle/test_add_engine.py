@@ -57,6 +57,11 @@ def test_one_of_the_same_name_is_replaced_and_another_joins(bundle, built, tmp_p
     assert made.verdict.count("added, not judged") == 1
 
 
+def pack_again(bundle: Path, out: Path, verdict: str) -> None:
+    manifest = read_manifest(bundle)
+    pack(out, replace(manifest, verdict=verdict), Contents({name: bundle / name for name in manifest.files}))
+
+
 def test_its_plugins_come_along_by_digest(bundle, built, tmp_path):
     library = tmp_path / "libkernels.so"
     library.write_bytes(b"the kernels")
@@ -157,3 +162,38 @@ def test_a_real_engine_by_the_command(bundle, tmp_path, capsys, monkeypatch):
     assert "not signed: edgekit bundle sign new --key KEY" in out
     assert ended("bundle", "verify", "new") == 0
     assert ended("bundle", "add-engine", "new", "m.engine", "newer", "--require-signature") == 7
+
+
+@pytest.mark.parametrize(
+    ("said", "then"),
+    [
+        ("PASS (ort, cpu)", "PASS (ort, cpu)"),
+        ("PASS (ort, cpu); engine rtx sm86,sm89: built, not run (no GPU here)", "PASS (ort, cpu)"),
+        ("PASS (ort, cpu); engine desktop sm86,sm89: not run", "PASS (ort, cpu); engine desktop sm86,sm89: not run"),
+        ("PASS (ort, cpu); engine rtx: not built here", "PASS (ort, cpu)"),
+        ("PASS (ort, cpu); engine jetpack6: not built here", "PASS (ort, cpu); engine jetpack6: not built here"),
+        ("PASS (ort, cpu); engine of another kind: x", "PASS (ort, cpu); engine of another kind: x"),
+    ],
+)
+def test_the_verdict_says_nothing_of_an_engine_that_is_gone(bundle, built, tmp_path, said, then):
+    add_engine(bundle, built(), tmp_path / "one")
+    pack_again(tmp_path / "one", tmp_path / "said", said)
+    add_engine(tmp_path / "said", built(compute_capabilities=["12.0"]), tmp_path / "new")
+    assert verify(tmp_path / "new").manifest.verdict == f"{then}; engine rtx sm120: added, not judged"
+
+
+def test_the_library_of_an_engine_that_is_gone_goes_with_it(bundle, built, tmp_path):
+    library = tmp_path / "libkernels.so"
+
+    def engine(name: str, content: bytes) -> Path:
+        library.write_bytes(content)
+        return built(name, plugins=str(library), plugins_sha256=sha256_of(library), plugin_creators=["L 1 edgekit"])
+
+    add_engine(bundle, engine("a.engine", b"shared"), tmp_path / "one")
+    add_engine(tmp_path / "one", engine("b.engine", b"shared"), tmp_path / "two")
+    add_engine(tmp_path / "two", engine("a.engine", b"other"), tmp_path / "three")
+    made = verify(tmp_path / "three").manifest
+    assert len({name for name in made.files if name.startswith("plugins/")}) == 2, "b.engine needs the first still"
+    add_engine(tmp_path / "three", engine("b.engine", b"other"), tmp_path / "four")
+    (left,) = (name for name in verify(tmp_path / "four").manifest.files if name.startswith("plugins/"))
+    assert (tmp_path / "four" / left).read_bytes() == b"other"

@@ -27,8 +27,11 @@ from edgekit.bundle import (
     verify,
 )
 from edgekit.errors import IntegrityError
+from edgekit.files import json_bytes
+from edgekit.install import install
 from edgekit.runtime import Session
 from edgekit.specs import TensorSpec
+from tests.install.bundles import HEALTH
 
 
 @pytest.fixture
@@ -237,3 +240,24 @@ def test_an_engine_whose_plugins_are_not_in_the_bundle_is_refused():
     made = Manifest("1", "PASS", model, "", "", "", (), (), (), {}, engines, files)
     with pytest.raises(IntegrityError, match=r"expected plugins/kernels\.so among the files"):
         Manifest.parse(made.dump())
+
+
+@pytest.mark.parametrize(
+    ("schema", "found"),
+    [(4, "schema 4"), (2, "schema 2"), ("3", "another or none"), (True, "another or none"), (3.0, "another or none")],
+)
+def test_a_manifest_of_another_schema_is_told_of_which(small_bundle, schema, found):
+    table = json.loads((small_bundle / "manifest.json").read_text()) | {"schema": schema}
+    with pytest.raises(
+        IntegrityError, match=f"expected a bundle manifest of schema 3, found {found}; next: edgekit deploy"
+    ):
+        Manifest.parse(json_bytes(table))
+
+
+def test_a_folder_of_installed_bundles_says_which_is_the_bundle(small_bundle, tmp_path):
+    install(small_bundle, tmp_path / "root", check=lambda folder, config: HEALTH)
+    with pytest.raises(IntegrityError, match=f"in {tmp_path}/root, found none; next: {tmp_path}/root/current"):
+        read_manifest(tmp_path / "root")
+    with pytest.raises(IntegrityError) as error:
+        read_manifest(tmp_path)
+    assert error.value.next_step == ""

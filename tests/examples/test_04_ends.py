@@ -52,7 +52,10 @@ def test_a_bundle_or_a_folder_of_keys_that_is_not_there_ends_it_at_once(keys, tm
     given_up = [line for line in out.splitlines()[-2:] if " given up 0 restarts" in line]
     # Both are wrong, and the first of them ends the other before it has said so.
     wrong = {
-        "none": ("expected a bundle folder at ground, found none", "expected a bundle with manifest.json in voice"),
+        "none": (
+            "expected a bundle, a folder or an .ekb, at ground, found none",
+            "expected a bundle with manifest.json in voice",
+        ),
         "nowhere": ("in nowhere, found no such file",),
     }
     assert given_up

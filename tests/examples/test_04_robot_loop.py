@@ -137,7 +137,9 @@ def test_the_numbers_are_those_that_it_prints(ground, ran):
     command = commands("examples/04_robot_loop/README.md")[-1]
     printed = dict(line.split(" = ", 1) for line in run(command, ran("07_your_model").folder).splitlines())
     sure = json.loads(printed["SURE"].replace("'", '"'))
-    assert sure == pytest.approx(ground.module.SURE, abs=0.1), "another torch may learn a little else"
+    # Another CPU, or another torch, learns a little else; the ride above says whether the numbers of main.py still do.
+    may_differ = {"brick": 0.05, "grass": 0.05, "gravel": 0.25}
+    assert sure == {name: pytest.approx(value, abs=may_differ[name]) for name, value in ground.module.SURE.items()}
     for found, said in zip(
         re.findall(r"[\d.]+", printed["CONTRAST, GRAIN"]), (*ground.module.CONTRAST, *ground.module.GRAIN), strict=True
     ):

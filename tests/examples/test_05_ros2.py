@@ -699,7 +699,7 @@ def test_a_loop_that_ends_by_itself_ends_the_node(lite0, cat, run_node, capfd):
     ("arguments", "code", "said"),
     [
         ([], 2, "expected the parameter bundle, found none"),
-        (["--ros-args", "-p", "bundle:=out/none"], 1, "expected a bundle folder at out/none"),
+        (["--ros-args", "-p", "bundle:=out/none"], 1, "expected a bundle, a folder or an .ekb, at out/none"),
         (
             ["--ros-args", "-p", "bundle:=out", "-p", "image_transport:=theora"],
             2,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +61,37 @@ def test_from_the_first_to_the_second_and_back(edgekit, root):
     assert state(root) == {"current": "A", "previous": "B"}
 
 
+@pytest.mark.parametrize("asked", [(), ("--json",), ("-q",)])
+def test_what_is_installed_is_so_also_where_nobody_can_be_told(root, tmp_path, asked):
+    """The code is what an updater goes by."""
+    pytest.importorskip("onnxruntime")
+    from tests.install.test_health import times
+
+    two, three = (times(factor, tmp_path / str(factor)) for factor in (2, 3))
+    said = "it was told" if "-q" in asked else f"{root}/current is "
+    command = [sys.executable, "-m", "edgekit", "bundle"]
+    with Path("/dev/full").open("w") as full:
+        for words in (
+            ["install", two, "--to", root],
+            ["install", three, "--to", root],
+            ["rollback", root],
+        ):
+            done = subprocess.run(
+                [*command, *words, *asked], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120
+            )
+            assert (done.returncode, done.stderr.count("\n")) == (0, 0 if "-q" in asked else 1), done.stderr
+            if "-q" not in asked:
+                assert done.stderr.startswith(f"edgekit: warning: {said}")
+                assert done.stderr.endswith("now, but that could not be written here: No space left on device\n")
+    models = [(root / link / "model.onnx").read_bytes() for link in ("current", "previous")]
+    assert models == [(bundle / "model.onnx").read_bytes() for bundle in (two, three)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*command, "rollback", root], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(writer)
+    assert (done.returncode, (root / "current/model.onnx").read_bytes()) == (0, models[1])
+
+
 def test_as_json(edgekit, root):
     table = json.loads(edgekit("install", "bundle-A", "--to", str(root), "--json")[1])
     assert table["health"] == {"backend": "fake", "device": "no device", "engine": "", "reason": "a test"} | {
@@ -85,7 +119,8 @@ def test_the_options_are_those_of_the_config(edgekit, root):
     [
         (["install", "bundle-A"], 2, "Missing option '--to'"),
         (["install", "bundle-A", "--to", "r", "--wait", "-1"], 2, "wait: expected 0 or more"),
-        (["install", "nowhere", "--to", "r"], 1, "expected a bundle folder at nowhere, found none"),
+        (["install", "", "--to", "r"], 2, "expected a name, found none"),
+        (["install", "nowhere", "--to", "r"], 1, "expected a bundle, a folder or an .ekb, at nowhere, found none"),
         (["install", "text", "--to", "r"], 7, "expected an archive of a bundle in text, found none"),
         (["install", "bundle-A", "--to", "text"], 1, "expected a folder to install into, found the file"),
         (["install", "bundle-A", "--to", "bundle-A/r"], 1, "expected ROOT outside of the bundle"),
@@ -93,7 +128,7 @@ def test_the_options_are_those_of_the_config(edgekit, root):
         (["install", "bundle-A", "--to", "r", "--no-fallback"], 6, "expected an engine that runs here, found none"),
         (["install", "bundle-A", "--to", "r", "--golden", "text"], 1, "expected arrays at text"),
         (["install", "bundle-A", "--to", "r", "--trusted-keys", "text"], 1, "expected an ed25519 public key"),
-        (["install", "bundle-A", "--to", "r", "--trusted-keys", ""], 1, "found an empty list or name"),
+        (["install", "bundle-A", "--to", "r", "--trusted-keys", ""], 2, "expected a name, found none"),
         (["install", "bundle-A", "--to", "r", "--require-signature"], 7, "expected a signed bundle"),
         (["install", "damaged", "--to", "r"], 7, "labels.txt, found others"),
         (["rollback", "r"], 1, "expected a folder of installed bundles at"),

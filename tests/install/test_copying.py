@@ -48,6 +48,20 @@ def test_room_is_looked_for_first_and_both_numbers_are_told(bundles, root, monke
     assert state(root) == {"current": "B", "previous": "A"}
 
 
+def test_where_there_is_no_room_the_version_that_could_go_is_named(bundles, root, monkeypatch):
+    put(bundles["A"], root)
+    put(bundles["B"], root)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: Usage(1 << 40, 0, 0 if len(names(root)) > 1 else 1 << 30))
+        with pytest.raises(
+            OutputError, match=f"; next: rm {root}/previous, after which no rollback is possible, or free"
+        ):
+            put(bundles["C"], root)
+        (root / "previous").unlink()
+        put(bundles["C"], root)
+    assert state(root) == {"current": "C", "previous": "B"}
+
+
 def test_what_is_left_over_makes_room_before_it_is_looked_for(bundles, root, monkeypatch):
     put(bundles["A"], root)
     left = root / "versions/.0123456789abcdef.part"
@@ -194,7 +208,7 @@ def test_a_file_that_vanishes_before_it_is_copied(bundles, root):
     shutil.rmtree(bundles["A"] / "a")
     with pytest.raises(IntegrityError, match=r"expected a/b/deep\.txt in"):
         put(bundles["A"], root)
-    check_space(source, bundles["B"])
+    check_space(source, bundles["B"], root / "previous")
 
 
 def test_a_version_is_named_by_its_manifest(bundles):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +21,7 @@ pytest.importorskip("onnxruntime")
 from onnx import helper  # noqa: E402
 
 from edgekit import fresh  # noqa: E402
-from edgekit.bundle import Contents, EngineEntry, pack, read_manifest  # noqa: E402
+from edgekit.bundle import Contents, EngineEntry, make_keys, pack, read_manifest, sign  # noqa: E402
 from edgekit.configs import InstallConfig  # noqa: E402
 from edgekit.errors import DataError, IntegrityError, SessionError, TargetError  # noqa: E402
 from edgekit.install import Health, check_health, health, install  # noqa: E402
@@ -193,9 +195,9 @@ def test_outputs_that_the_golden_input_does_not_name_have_to_be_finite(tmp_path)
     nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Log", ["x"], ["z"])]
     outputs = [value(name, FLOAT, "batch", 4) for name in "yz"]
     bundle = bundle_of(made(nodes, [value("x", FLOAT, "batch", 4)], outputs, {}), tmp_path, None, {"batch": (1, 1, 4)})
-    for sign, good in ((1, True), (-1, False)):
-        x = sign * np.ones((1, 4), np.float32)
-        path = tmp_path / f"{sign}.npz"
+    for factor, good in ((1, True), (-1, False)):
+        x = factor * np.ones((1, 4), np.float32)
+        path = tmp_path / f"{factor}.npz"
         Golden({"x": x}, {"y": x}).save(path)
         if good:
             assert checked(bundle, golden=path).compared == "y within 20 dB of 1.npz"
@@ -254,3 +256,26 @@ def test_installed_with_the_check_that_an_app_gets(twice, root, tmp_path):
     report = install(twice, root, InstallConfig(golden=golden(tmp_path / "right.npz", 2)))
     assert report.health.compared == "y within 20 dB of right.npz"
     assert version(root) == report.version
+
+
+def test_keys_reach_the_process_as_paths(small_bundle, tmp_path):
+    make_keys(tmp_path / "key")
+    signed = shutil.copytree(small_bundle, tmp_path / "signed")
+    sign(signed, tmp_path / "key")
+    config = InstallConfig(trusted_keys=(tmp_path / "key.pub",))
+    assert check_health(signed, config).backend == "ort"
+    make_keys(tmp_path / "other")
+    with pytest.raises(IntegrityError, match="expected"):
+        check_health(signed, InstallConfig(trusted_keys=(tmp_path / "other.pub",)))
+
+
+def test_a_system_without_a_place_for_temporary_files_has_one_beside_the_bundle(twice, monkeypatch):
+    real = tempfile.TemporaryFile
+
+    def nowhere(dir=None):
+        if dir is None:
+            raise FileNotFoundError(2, "No usable temporary directory found")
+        return real(dir=dir)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", nowhere)
+    assert checked(twice).backend == "ort"

@@ -309,3 +309,15 @@ def test_a_file_that_is_not_there(tmp_path, capsys):
     assert "found: No such file or directory" in err
     assert run(capsys, tmp_path)[0] == 2
     assert run(capsys, tmp_path, tmp_path, "--tolerance", "0")[0] == 2
+
+
+def test_a_perplexity_that_is_no_number_is_the_worst_that_there_is(tmp_path, capsys):
+    paths = tmp_path / "a.json", tmp_path / "b.json"
+    for path, found in zip(paths, (12.0, "nan"), strict=True):
+        report = table()
+        report["accuracy"]["perplexity"] = {"found": found, "reference": 12.0, "change": found}
+        path.write_text(json.dumps(report))
+    code, out, _ = run(capsys, *paths, "--tolerance", "1")
+    assert code == 3
+    assert "perplexity: 12 -> inf: less exact" in out
+    assert "more exact" in run(capsys, *reversed(paths), "--tolerance", "1")[1]

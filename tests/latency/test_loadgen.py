@@ -20,6 +20,7 @@ from edgekit.errors import SessionError, TargetError, UsageError
 from edgekit.latency import closed, fixed_rate, measure
 from edgekit.latency.arrivals import poisson
 from edgekit.latency.loadgen import LoadGenPlan, LoadGenReport, judge_with_loadgen
+from edgekit.latency.stats import quantile
 from edgekit.runtime import Session
 
 QUANTILES = (0.5, 0.9, 0.99)
@@ -49,9 +50,14 @@ def allowed(value_ms: float) -> float:
     return max(0.01 * value_ms, 0.005)
 
 
+def own_quantiles_ms(report: LoadGenReport) -> dict[float, float]:
+    """The same quantiles of our times."""
+    return {q: quantile(report.own.latencies_ms, q).value for q in report.quantiles_ms}
+
+
 def distances(report: LoadGenReport) -> dict[float, float]:
     """By quantile, how far both clocks are apart, in multiples of what is allowed."""
-    own = report.own_quantiles_ms
+    own = own_quantiles_ms(report)
     return {q: abs(own[q] - report.quantiles_ms[q]) / allowed(own[q]) for q in QUANTILES}
 
 
@@ -92,18 +98,17 @@ def test_both_clocks_agree_on_a_session(small_bundle):
         assert session.health()["runs"] >= 1000 * frames
     assert report.valid
     assert report.errors == ()
-    assert "by our clock" in report.lines()[1]
     for q, distance in distances(report).items():
-        own, most = report.own_quantiles_ms[q], np.quantile(enclosing(report), q, method="inverted_cdf")
+        own, most = own_quantiles_ms(report)[q], np.quantile(enclosing(report), q, method="inverted_cdf")
         assert own <= report.quantiles_ms[q] <= most
         # If the machine was so loaded in all runs that it lost its core between the stamps, the above is all there is.
-        assert distance <= 1 or most - own > allowed(own), report.lines()
+        assert distance <= 1 or most - own > allowed(own), report
 
 
 def test_offline_agrees():
     """All are due at once: the quantiles are those of the way through the pile, and the result is a throughput."""
     report = agree(lambda: judge_with_loadgen(busy([0.3] * 1000), LoadGenPlan("offline", 1000)))
-    assert max(distances(report).values()) <= 1, report.lines()
+    assert max(distances(report).values()) <= 1, report
     assert len(set(report.own.intended_ns)) == 1
     last_s = (report.own.done_ns[-1] - report.own.intended_ns[0]) / 1e9
     assert report.per_s == pytest.approx(1000 / last_s, rel=0.01)
@@ -130,7 +135,6 @@ def test_too_few_queries_bound_nothing():
     assert report.early_stopping_ms is None
     assert math.isinf(report.own_early_stopping_ms)
     assert not report.valid
-    assert "INVALID" in report.lines()[0]
     enough = judge_with_loadgen(lambda: None, LoadGenPlan("single-stream", 662))
     assert enough.early_stopping_ms is not None
     assert enough.own_early_stopping_ms == enough.own.latencies_ms.max()
@@ -147,7 +151,7 @@ def test_server_sees_the_stalls_that_a_closed_loop_hides(clock):
     so do our clock on the same queries, and our own arrivals on a simulated one. The closed loop meets each stall once,
     which is half a per cent, and says a few ms."""
     report = judge_with_loadgen(sleeping(stalling(1000)), LoadGenPlan("server", 1000, fps=400))
-    ours = report.own_quantiles_ms[0.99]
+    ours = own_quantiles_ms(report)[0.99]
     assert report.quantiles_ms[0.99] == pytest.approx(ours, rel=0.1)
     assert ours > 150
     for arrivals in (fixed_rate(400, 1000), poisson(400, 1000)):

@@ -110,7 +110,7 @@ def test_a_loop_that_has_to_end_says_why(colours, monkeypatch, clip):
     lost = Scripted(frame(0, "clip", picture(0)), SourceLost("the disk is gone"), name="clip")
     monkeypatch.setattr(living, "open_source", lambda text, **rest: lost)
     report = run(colours, RunConfig(source=str(clip)))
-    assert (report.failed, report.loop["ended"]) == ("source lost", "source lost")
+    assert (report.failed, report.loop["ended"]) == ("source lost: the disk is gone", "source lost")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,8 @@ def test_a_run_without_a_good_answer_says_so_soon(colours, monkeypatch):
     broken = Camera(100, 200, data=np.zeros(4, np.float32))
     monkeypatch.setattr(living, "open_source", lambda text, **rest: broken)
     report = run(colours, RunConfig(source="synthetic:30"))
-    assert (report.failed, report.loop["processed"]) == ("bad answers", 10)
+    assert report.failed.startswith("bad answers: 10 bad answers in a row: expected a picture")
+    assert report.loop["processed"] == 10
 
 
 def test_a_reader_that_goes_ends_the_command(colours):
@@ -228,9 +229,12 @@ def test_a_signal_ends_the_command_in_order(colours, clip, number):
     done.send_signal(number)
     out, err = done.communicate(timeout=60)
     assert (done.returncode, err) == (0, "")
-    captured, processed, dropped = re.search(r"(\d+) captured = (\d+) processed \+ (\d+) dropped", out).groups()
+    counts, ages, ran = out.splitlines()[-3:]
+    captured, processed, dropped = re.match(r"(\d+) captured = (\d+) processed \+ (\d+) dropped", counts).groups()
     assert int(captured) == int(processed) + int(dropped)
-    assert f"ended: {signal.Signals(number).name}" in out
+    assert counts.endswith(f"ended: {signal.Signals(number).name}")
+    assert ages.startswith("age p50 ")
+    assert ran.startswith("ran on ort")
 
 
 def test_a_loop_that_had_to_end_is_an_error_of_the_command(colours, clip, monkeypatch, capsys):
@@ -243,4 +247,6 @@ def test_a_loop_that_had_to_end_is_an_error_of_the_command(colours, clip, monkey
     out, err = capsys.readouterr()
     assert ended.value.code == 1
     assert "lost source clip the disk is gone" in out
-    assert err == "edgekit: error: expected the loop to go on, found that it had to end: source lost\n"
+    assert (
+        err == "edgekit: error: expected the loop to go on, found that it had to end: source lost: the disk is gone\n"
+    )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgekit.bundle import verify
-from edgekit.errors import SessionError
+from edgekit.errors import SessionError, ShapeError
 from edgekit.runtime import Session
 from edgekit.runtime.choice import Choice
 from edgekit.runtime.opening import Opened
@@ -235,3 +235,82 @@ def test_a_session_is_handed_over_by_its_own_thread_with_nothing_under_way(small
         assert said == ["expected calls from the thread that opened the session, found another thread"]
     with pytest.raises(SessionError, match="expected an open session"):
         session.hand_over()
+
+
+def refused_elsewhere(call) -> None:
+    """By the session's owner: this is another thread."""
+    errors = []
+
+    def body():
+        try:
+            call()
+        except SessionError as error:
+            errors.append(error.problem)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join(30)
+    assert errors == ["expected calls from the thread that opened the session, found another thread"]
+
+
+def test_another_thread_that_waits_or_closes_takes_nothing_from_the_owner(small_bundle):
+    backend = Hanging()
+    session = opened(small_bundle, backend)
+    ticket = session.submit()
+    refused_elsewhere(lambda: session.wait(ticket))
+    refused_elsewhere(session.close)
+    assert session.health()["state"] == "running"
+    with pytest.raises(SessionError, match="expected the inference under way to be waited for first"):
+        session.input("image")
+    backend.done = True
+    assert session.wait(ticket).compute_ms > 0
+    session.close()
+    assert backend.closed == 1
+
+
+class Narrow(Failing):
+    """An engine for fewer pictures than the bundle is for."""
+
+    def bind(self, inputs, outputs):
+        if inputs["image"][0] > 2:
+            raise ShapeError("expected shapes that the engine was built for")
+        super().bind(inputs, outputs)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_shape_that_is_refused_is_forgotten(small_bundle, batch):
+    """Also by the one that takes over later."""
+    session = opened(small_bundle, Narrow(0), Doubler)
+    session.set_shape("image", (batch, 3, 8, 8))
+    with pytest.raises(ShapeError):
+        session.set_shape("image", (3, 3, 8, 8))
+    session.input("image")[...] = IMAGE[:batch]
+    session.execute()
+    assert session.health()["state"] == "degraded"
+    assert session.input("image").shape == (batch, 3, 8, 8)
+    np.testing.assert_array_equal(session.output("logits"), 2 * IMAGE[:batch].reshape(batch, -1)[:, :5])
+    session.close()
+
+
+def test_one_that_cannot_take_over_is_closed_and_may_be_tried_again(small_bundle):
+    tried = []
+
+    class Cramped(Doubler):
+        def bind(self, inputs, outputs):
+            if len(tried) == 1:
+                raise SessionError("the host has no memory")
+            super().bind(inputs, outputs)
+
+    def another():
+        tried.append(Cramped())
+        return tried[-1]
+
+    session = opened(small_bundle, Failing(0), another)
+    with pytest.raises(SessionError, match="the host has no memory"):
+        session.execute()
+    assert tried[0].closed == 1
+    assert session.health()["state"] == "ready"
+    session.execute()
+    assert session.health()["state"] == "degraded"
+    session.close()
+    assert [each.closed for each in tried] == [1, 1]

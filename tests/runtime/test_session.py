@@ -204,7 +204,7 @@ def test_another_shape_finds_its_input_zeroed(small_bundle):
 
 
 def test_a_missing_bundle_is_one_line(tmp_path):
-    with pytest.raises(EdgekitError, match="expected a bundle folder"):
+    with pytest.raises(EdgekitError, match="expected a bundle, a folder or an"):
         Session.open(tmp_path / "nowhere")
 
 

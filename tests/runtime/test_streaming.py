@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
+from onnx import helper  # noqa: E402
 
 from edgekit.errors import IntegrityError, RecipeError, SessionError, ShapeError  # noqa: E402
 from edgekit.runtime import Session  # noqa: E402
 from edgekit.specs import Stream  # noqa: E402
-from tests.runtime.small_streams import bundle_of, running_sum  # noqa: E402
+from tests.runtime.small_streams import FLOAT, INT64, bundle_of, made, running_sum, value  # noqa: E402
 
 RANGES = {"batch": (1, 1, 4), "time": (1, 1, 8)}
 SUMS = Stream(("total=total_out",))
@@ -165,3 +166,19 @@ def test_states_that_the_model_does_not_have_are_refused(tmp_path, states, says)
 def test_a_stream_names_each_state_once(states):
     with pytest.raises(RecipeError, match=r"stream\.states"):
         Stream(states)
+
+
+def test_an_answer_whose_length_only_the_step_tells_is_that_of_the_step(tmp_path):
+    node = helper.make_node
+    model = made(
+        [node("NonZero", ["x"], ["where"]), node("Add", ["total", "x"], ["total_out"])],
+        [value("x", FLOAT, 1, 4), value("total", FLOAT, 1, 4)],
+        [value("where", INT64, 2, "count"), value("total_out", FLOAT, 1, 4)],
+        {},
+    )
+    with Session.open(bundle_of(model, tmp_path, Stream(("total=total_out",)), {})) as session:
+        with pytest.raises(SessionError, match="expected a run before where is read, found none"):
+            session.output("where")
+        for count in (1, 2, 4, 3, 1):
+            x = (np.arange(4) < count).astype(np.float32)[None]
+            np.testing.assert_array_equal(session.step(x)["where"], np.nonzero(x))

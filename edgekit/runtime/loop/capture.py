@@ -70,6 +70,8 @@ class Capture:
                 self._slot.put(frame)
                 if self._stopping:
                     return
+            if left_out := getattr(self._source, "skipped", 0):  # by a recording, which goes on without them
+                self._events.add("left out", self._source.name, f"{left_out} that could not be decoded")
         except Exception as error:  # whatever a driver raises: a thread must not end in silence
             if not self._stopping:
                 self.lost = True

@@ -56,7 +56,7 @@ class Delivery:
             self._good_again(camera, frame)
         else:
             statistics.bad += 1
-            self._bad(camera, frame, done.reason)
+            self._bad(camera, frame, done.why(slot))
         if good or self._policy.on_bad == "pass":
             camera.good_ns, camera.answer = frame.captured_ns, done.answers[slot]
         held = not good and self._policy.on_bad != "pass"

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edgekit.errors import UsageError
+from edgekit.errors import UsageError, words
 from edgekit.runtime.loop.events import Events
 from edgekit.runtime.loop.session_work import SessionWork
-from edgekit.runtime.loop.swap import Check, Loaded, Open, Swap, close, load, words
+from edgekit.runtime.loop.swap import Check, Open, Swap, close, load
 from edgekit.runtime.loop.work import Abandoned, Done, Frames, Work
 from edgekit.runtime.session import Session
 
@@ -24,7 +24,7 @@ class _Trial:
 
     swap: Swap
     left: int
-    loaded: Loaded
+    loaded: SessionWork
     before: Work
 
 
@@ -104,7 +104,7 @@ class Replaceable:
             self._let_go(waiting.loaded.session)
         if self._trial is not None:
             self._undo(self._trial, "the loop ended")
-        elif self._ours is not None:
+        if self._ours is not None:
             close(self._ours)
         end_s = time.monotonic() + _JOIN_S
         for thread in self._threads:
@@ -129,7 +129,7 @@ class Replaceable:
         with self._lock:
             trial, self._waiting = self._waiting, None
         assert trial is not None, "only the loop's thread takes it"
-        self._trial, self._work = trial, trial.loaded.work
+        self._trial, self._work = trial, trial.loaded
         self._backend = self.backend
         trial.swap.state = "trial"
         self._events.add("swapped", message=f"on trial for {trial.left} good turns, on {self.backend}")
@@ -142,13 +142,13 @@ class Replaceable:
         except Exception as error:  # also of postprocessing that does not fit
             reason = words(error)
         else:
-            bad = any(frame is not None and not good for frame, good in zip(frames, done.good, strict=True))
+            bad = [slot for slot, frame in enumerate(frames) if frame is not None and not done.good[slot]]
             if not bad:
                 trial.left -= 1
                 if not trial.left:
                     self._keep(trial)
                 return done
-            reason = done.reason
+            reason = done.why(bad[0])
         self._undo(trial, reason)
         return self._work(frames)
 

@@ -10,6 +10,7 @@ from edgekit.runtime.loop.events import Event
 from edgekit.runtime.runner import Timing
 from edgekit.runtime.sources.frame import Frame
 
+_TROUBLE = ("failed source", "lost source", "bad", "degraded", "sink error")
 FAILURES = ("source lost", "wrong source", "bad answers", "sink errors")
 
 
@@ -86,6 +87,11 @@ class LoopReport:
         if self.ended in FAILURES:
             return self.ended
         return "no good answer" if self.processed and self.held == self.processed else ""
+
+    @property
+    def last_trouble(self) -> str:
+        """The last event that says what went wrong, in words; empty where none did."""
+        return next((event.message for event in reversed(self.events) if event.kind in _TROUBLE and event.message), "")
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""

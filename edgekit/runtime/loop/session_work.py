@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgekit.errors import EdgekitError, SessionError, ShapeError, UsageError
+from edgekit.errors import DataError, EdgekitError, SessionError, ShapeError, UsageError
 from edgekit.runtime.backend import Array
 from edgekit.runtime.loop.guard import Guard
 from edgekit.runtime.loop.policy import Policy
@@ -73,13 +73,27 @@ class SessionWork:
         return self.session.health()
 
     def _infer(self, frames: Frames) -> Done:
-        for slot, frame in enumerate(frames):
-            if frame is not None:
-                self._write(frame, slot)
+        wrong = self._write_all(frames)
         timing = self._wait()
         outputs = {name: self.session.output(name) for name in self.session.outputs}
-        good = self._judge(outputs)
-        return Done(self._answers(outputs, good), good, timing)
+        good = [usable and slot not in wrong for slot, usable in enumerate(self._judge(outputs))]
+        answers = self._answers(outputs, good)
+        return Done(
+            [None if slot in wrong else answer for slot, answer in enumerate(answers)], good, timing, own_reasons=wrong
+        )
+
+    def _write_all(self, frames: Frames) -> dict[int, str]:
+        """What is wrong with a frame, by its position: the other cameras are answered. Raises it where none is left."""
+        wrong: dict[int, EdgekitError] = {}
+        given = [(slot, frame) for slot, frame in enumerate(frames) if frame is not None]
+        for slot, frame in given:
+            try:
+                self._write(frame, slot)
+            except (DataError, ShapeError) as error:
+                wrong[slot] = error
+        if len(wrong) == len(given):
+            raise next(iter(wrong.values()))
+        return {slot: error.problem for slot, error in wrong.items()}
 
     def _wait(self) -> Timing:
         ticket = self.session.submit()

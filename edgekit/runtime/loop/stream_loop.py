@@ -50,7 +50,9 @@ class StreamLoop:
             )
         if not given or len({source.name for source in given}) < len(given):
             names = ", ".join(source.name for source in given) or "none"
-            raise UsageError(f"expected at least one source, each with a name of its own, found {names}")
+            raise UsageError(
+                f"expected at least one source, each with a name of its own, found {names}", "source.name = …"
+            )
         self.events = Events(on_event)
         self._intake = Intake(given, policy, self.events)
         self._statistics = Statistics(self._intake.slots, self._intake.names, policy.deadline_ms)

@@ -6,9 +6,8 @@ import contextlib
 import statistics
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from edgekit.errors import EdgekitError, SessionError, first_line
+from edgekit.errors import SessionError
 from edgekit.runtime.loop.session_work import SessionWork
 from edgekit.runtime.session import Session
 
@@ -35,16 +34,12 @@ class Swap:
         return self._decided.wait(timeout_s)
 
 
-@dataclass
-class Loaded:
-    """A network that is ready, and belongs to no thread."""
+def load(
+    opens: Open, check: Check | None, work_of: Callable[[Session], SessionWork], limit_ms: float | None
+) -> SessionWork:
+    """Open, check and warm up, in the thread that calls, to which it does not belong any more in the end.
 
-    work: SessionWork
-    session: Session
-
-
-def load(opens: Open, check: Check | None, work_of: Callable[[Session], SessionWork], limit_ms: float | None) -> Loaded:
-    """Open, check and warm up, in the thread that calls. Raises whatever goes wrong, and nothing is left open then.
+    Raises whatever goes wrong, and nothing is left open then.
 
     With `limit_ms`, an inference whose median takes longer than that is an error. It runs beside the loop, on a device
     that both use, so that it rather seems too slow than too fast.
@@ -64,12 +59,7 @@ def load(opens: Open, check: Check | None, work_of: Callable[[Session], SessionW
     except BaseException:
         session.close()
         raise
-    return Loaded(work, session)
-
-
-def words(error: Exception) -> str:
-    """An error in one line."""
-    return error.problem if isinstance(error, EdgekitError) else f"{type(error).__name__}: {first_line(error)}"
+    return work
 
 
 def close(session: Session) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from edgekit.errors import UsageError
@@ -22,12 +22,18 @@ class Abandoned(Exception):
 
 @dataclass(frozen=True)
 class Done:
-    """One answer for each camera, and whether it is good; `reason` says why those are not that are not."""
+    """One answer for each camera, and whether it is good; `reason` says why those are not that are not, but for
+    cameras with a reason of their own, such as a frame of the wrong shape."""
 
     answers: Sequence[Any]
     good: Sequence[bool]
     timing: Timing
     reason: str = "NaN or infinity in the answer"
+    own_reasons: Mapping[int, str] = field(default_factory=dict)
+
+    def why(self, slot: int) -> str:
+        """What is wrong with a camera's answer that is not good."""
+        return self.own_reasons.get(slot, self.reason)
 
 
 class Work(Protocol):

@@ -12,7 +12,8 @@ import traceback
 from multiprocessing import spawn
 from typing import Any
 
-from edgekit.errors import EdgekitError, IntegrityError, UsageError, first_line
+from edgekit.errors import DataError, EdgekitError, IntegrityError, UsageError, first_line
+from edgekit.runtime.sources.frame import SourceLost
 from edgekit.runtime.supervise import importing, wire
 from edgekit.runtime.supervise.lifeline import Lifeline
 from edgekit.runtime.supervise.payload import Payload
@@ -44,7 +45,7 @@ def main() -> None:
         end = (
             worker.end()
             if worker.told_early
-            else {"why": str(error), "final": _is_final(error), "code": error.exit_code}
+            else {"why": str(error), "final": _is_final(error, worker), "code": error.exit_code}
         )
     except BaseException as error:
         if worker.told_early:
@@ -73,9 +74,11 @@ def _called(payload: Payload, worker: Worker) -> None:
     function(worker)
 
 
-def _is_final(error: EdgekitError) -> bool:
-    """The root itself is raised for a path that is wrong, such as a bundle's or a key's."""
-    return isinstance(error, _FINAL) or type(error) is EdgekitError
+def _is_final(error: EdgekitError, worker: Worker) -> bool:
+    """The root itself is raised for a path that is wrong, such as a bundle's or a key's; DataError at first for a
+    source's, and later for what came of it."""
+    wrong_source = worker.starting and isinstance(error, DataError) and not isinstance(error, SourceLost)
+    return wrong_source or isinstance(error, _FINAL) or type(error) is EdgekitError
 
 
 def _exited(error: SystemExit, worker: Worker) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import OutputError
+from edgekit.errors import OutputError, words
 from edgekit.files import write_json
 from edgekit.runtime.loop.events import Events
 
@@ -30,10 +30,10 @@ class StateFile:
         try:
             write_json(self._path, _dated(state))
             self._refused = False
-        except OutputError as error:
+        except (OutputError, OSError) as error:  # the latter of a disk that breaks while it is written
             if not self._refused:
                 self._refused = True
-                self._events.add("state not written", message=error.problem)
+                self._events.add("state not written", message=words(error))
 
 
 def _dated(state: dict[str, Any]) -> dict[str, Any]:

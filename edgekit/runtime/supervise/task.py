@@ -100,7 +100,9 @@ class Task:
     def kill(self, now_s: float) -> None:
         """End it at once."""
         self._told = True
-        if self.process is not None and self._kill_s is None:
+        if self.process is None:
+            self._over("ended", "")
+        elif self._kill_s is None:
             self._kill(now_s)
 
     def due_s(self, now_s: float) -> float:

@@ -118,7 +118,12 @@ class Worker:
     @property
     def told_early(self) -> bool:
         """Told to end before it ran: whatever is raised then, as by an import that was interrupted, is that end."""
-        return self.told and self._state == "starting"
+        return self.told and self.starting
+
+    @property
+    def starting(self) -> bool:
+        """No loop was run, and no beat given."""
+        return self._state == "starting"
 
     def _end_if_told(self) -> None:
         if self.told:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,16 @@ def test_a_folder_that_cannot_be_made_is_a_note(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("Could not determine home")))
     assert "Could not determine home" in open_and_close().notes["kernel_cache"]
+
+
+def test_what_does_not_fit_on_the_disk_leaves_nothing(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    try:
+        for _ in range(2):
+            cache = CacheFile(tmp_path / "cache", b"", "", "")
+            cache.write(bytes(1 << 17))
+            assert cache.note.startswith("not written: ")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "cache").iterdir()) == []

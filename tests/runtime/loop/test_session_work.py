@@ -137,6 +137,26 @@ def test_a_frame_of_another_shape_or_type_is_a_bad_answer_and_never_spread_over_
     assert report.events[0].message == said
 
 
+@pytest.mark.parametrize("on_bad", ["hold", "stop", "pass"])
+def test_a_camera_whose_frames_do_not_fit_spoils_no_other(small_bundle, on_bad):
+    seen = []
+    left = Scripted(*images(0, 1, 2, name="left"), name="left")
+    right = Scripted(*(frame(number, "right", IMAGES[0, 0]) for number in range(3)), name="right")
+    policy = Policy("fifo", wait_ms=5000, on_bad=on_bad, bad_limit=100)
+    with Session.open(small_bundle, "ort") as session:
+        report = StreamLoop([left, right], session, seen.append, policy).run()
+    raw = onnxruntime.InferenceSession(small_bundle / "model.onnx", providers=["CPUExecutionProvider"])
+    wanted = raw.run(["logits"], {"image": IMAGES})[0]
+    for item in seen:
+        if item.frame.source == "left":
+            np.testing.assert_allclose(item.answer["logits"], wanted[item.frame.number], rtol=1e-5, atol=1e-6)
+    assert [item.held for item in seen if item.frame.source == "left"] == [False] * 3
+    assert [item.answer for item in seen if item.frame.source == "right"] == [None] * 3
+    (event,) = report.events
+    assert (event.source, event.kind, report.bad) == ("right", "bad", 3)
+    assert event.message.startswith("frame 0: image: expected a frame of float32[batch, 3, 8, 8] without its batch")
+
+
 def test_a_session_of_another_thread_or_closed_is_refused_at_once_and_sources_are_closed(small_bundle):
     session, found, source = faked(small_bundle, Doubler()), [], Scripted(0, ends=False)
 

@@ -269,6 +269,16 @@ def test_a_loop_that_ends_meanwhile_closes_what_it_opened(scene, moment):
     assert report.health["backend"] == "fake"
 
 
+def test_a_loop_that_ends_in_a_trial_closes_what_an_earlier_swap_brought_too(scene):
+    old, first, second = Recorded(), Trebler(), Trebler()
+    loop = scene.run(old)
+    for backend, trial in ((first, 1), (second, 100)):
+        scene.until_waiting(loop.swap(scene.opens(backend), trial=trial))
+        assert scene.answers(1) == [3]
+    scene.end()
+    assert [backend.closed for backend in (old, first, second)] == [1, 1, 1]
+
+
 def test_a_function_cannot_be_swapped_and_a_trial_is_at_least_one_turn(scene):
     loop = StreamLoop(Scripted(0), number_of)
     with pytest.raises(UsageError, match="expected a loop whose work is a Session"):

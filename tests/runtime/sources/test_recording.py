@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from edgekit.errors import DataError
+from edgekit.runtime.loop import StreamLoop
 from edgekit.runtime.sources import SourceLost, open_source
 from edgekit.runtime.sources.recording import Piece, Recording
 from tests.runtime.sources.sounds import write_wav
@@ -125,6 +126,10 @@ def test_a_folder_is_played_in_the_order_of_names_and_leaves_out_what_is_damaged
         np.testing.assert_array_equal(frame.data, picture)
     assert [frame.captured_ns - frames[0].captured_ns for frame in frames] == [0, 10 * MS, 30 * MS]
     assert (source.rate, source.skipped) == (100, 1)
+    report = StreamLoop(open_source(str(tmp_path), fps=100), lambda frames: [1]).run()
+    assert (report.captured, report.failed) == (3, "")
+    left_out = next(event for event in report.events if event.kind == "left out")
+    assert left_out.message == "1 that could not be decoded"
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):

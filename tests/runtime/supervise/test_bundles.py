@@ -57,7 +57,10 @@ def test_a_path_that_is_wrong_is_given_up_at_once(wrong, small_bundle, tmp_path)
         report = run.report()
     seen = report.tasks["see"]
     assert (report.ended, report.code, seen.state, seen.restarts) == ("given up", 1, "given up", 0)
-    found = {"bundle": f"bundle folder at {tmp_path}/bandle, found none", "keys": f"{tmp_path}/no, found no such file"}
+    found = {
+        "bundle": f"a bundle, a folder or an .ekb, at {tmp_path}/bandle, found none",
+        "keys": f"{tmp_path}/no, found no such file",
+    }
     assert found[wrong] in seen.why
     assert "; next: " in seen.why
 

@@ -81,7 +81,7 @@ def test_each_way_to_fail_has_its_words(tmp_path, capfd):
     assert err.count("Traceback") == 1, "that of the ValueError, which nobody expected"
 
 
-@pytest.mark.parametrize("error", ["UsageError", "IntegrityError"])
+@pytest.mark.parametrize("error", ["UsageError", "IntegrityError", "DataError"])
 def test_what_a_new_process_would_meet_again_is_given_up_at_once(error):
     with running({"see": partial(fails, error)}) as run:
         report = run.report()
@@ -149,7 +149,9 @@ def test_each_task_has_its_own_restarts():
         "once": Restarts(most=0, on_give_up="continue", grace_s=30, silent_s=30),
         "twice": Restarts(most=2, backoff=SOON, grace_s=30, silent_s=30),
     }
-    with running({"once": partial(fails, "ValueError"), "twice": partial(fails, "DataError"), "see": look}, own) as run:
+    with running(
+        {"once": partial(fails, "ValueError"), "twice": partial(fails, "TargetError"), "see": look}, own
+    ) as run:
         assert run.event("given up", "once").message.endswith("; after 0 restarts within 300 s")
         assert run.event("given up", "twice").message.endswith("; after 2 restarts within 300 s")
         report = run.report()

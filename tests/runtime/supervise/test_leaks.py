@@ -49,7 +49,7 @@ def measured(**parts) -> list:
 
 @pytest.mark.slow  # thirty Pythons are started, one after the other
 def test_thirty_restarts_leave_no_zombie_no_descriptor_no_thread_and_no_memory():
-    tasks = "{'see': partial(fails, 'DataError')}"
+    tasks = "{'see': partial(fails, 'TargetError')}"
     seen, report, _, children = measured(task="fails", tasks=tasks, kind="failed", most=30, seconds=0)
     assert report["tasks"]["see"]["restarts"] == 30 == len(seen)
     fds, threads, rss = zip(*seen, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -10,12 +11,15 @@ import socket
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from edgekit.errors import OutputError
 from edgekit.runtime.loop import Policy, StreamLoop
+from edgekit.runtime.loop.events import Events
 from edgekit.runtime.supervise import Restarts
+from edgekit.runtime.supervise.state_file import StateFile
 from edgekit.runtime.supervise.systemd import Notifier
 from tests.runtime.loop.cameras import Camera
 from tests.runtime.supervise.tasks import PATIENT, SOON, fails, hangs_for_good, look, running, see_five
@@ -157,3 +161,21 @@ def test_without_systemd_nothing_is_said(monkeypatch, tmp_path):
     notifier = Notifier()
     notifier.say("READY=1")
     assert notifier.every_s is None, "the watchdog is another process's"
+
+
+def test_a_disk_that_breaks_while_it_is_written_is_an_event(tmp_path, monkeypatch):
+    events = Events()
+    state = StateFile(tmp_path / "state.json", {}, events)
+
+    def broken(path, data):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", broken)
+        state.write({"tasks": {}})
+        state.write({"tasks": {}})
+    state.write({"tasks": {"see": {}}})
+    assert [(event.kind, "Input/output error" in event.message) for event in events.last()] == [
+        ("state not written", True)
+    ]
+    assert json.loads((tmp_path / "state.json").read_text())["tasks"] == {"see": {}}

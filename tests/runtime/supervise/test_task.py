@@ -111,3 +111,14 @@ def test_a_system_that_gives_no_process_is_a_failure(monkeypatch):
     assert task.state == "waiting"
     assert task.why == "no process: [Errno 11] Resource temporarily unavailable"
     assert 0 < task.due_s(0) < 1
+
+
+def test_what_waits_to_be_started_again_is_ended_without_a_start(monkeypatch):
+    def refused(name, payload):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(module, "Process", refused)
+    task = Task("see", b"", LIMITS, Events())
+    task.turn(0)
+    task.kill(0)
+    assert (task.state, task.over) == ("ended", True)
