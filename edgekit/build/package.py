@@ -100,7 +100,7 @@ def package(source: Path, out: Path, config: BuildConfig, absent: AbsentTensorRT
     files = _files(job)
     files["package.json"] = json_bytes(_account(job, files) | {"shapes": shapes, "warnings": warnings})
     files["SHA256SUMS"] = "".join(f"{_sha256(data)}  {name}\n" for name, data in sorted(files.items())).encode()
-    with folder_written_aside(folder, _MARKER) as partial:
+    with folder_written_aside(folder, _MARKER, _built) as partial:
         for name, data in files.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             (partial / name).write_bytes(data)
@@ -124,6 +124,12 @@ def _archs(model: onnx.ModelProto, config: BuildConfig) -> str:
     if kind.plugins in ("", "none") or config.plugins == "off" or not would_help(model):
         return ""
     return ",".join(capability.replace(".", "") for capability in kind.compute_capabilities)
+
+
+def _built(folder: Path) -> str:
+    """An engine that was built there, which took long and is nobody's to delete; empty for none."""
+    found = sorted(path.relative_to(folder).as_posix() for path in (folder / "engine").glob("*"))
+    return found[0] if found else ""
 
 
 def _folder(out: Path) -> Path:

@@ -32,7 +32,7 @@ class _Name(click.Path):
 
 
 class _Once(click.Option):
-    """One that a command is about: of two, as of two cameras, click would leave out the first without a word."""
+    """Of two, as of two cameras, click would leave out the first without a word."""
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **{**more, "multiple": True})
@@ -48,8 +48,13 @@ class _Once(click.Option):
 FILE = _Name(path_type=Path)
 
 
-def knobs(config: type[Config], *, required: tuple[str, ...] = ()) -> Callable[[Command], Command]:
-    """Give a command one option for each field of a config class; it receives `config`, an instance of it."""
+def knobs(
+    config: type[Config], *, required: tuple[str, ...] = (), once: tuple[str, ...] = ()
+) -> Callable[[Command], Command]:
+    """Give a command one option for each field of a config class; it receives `config`, an instance of it.
+
+    Of an option that is given twice the last counts, as scripts have it that add theirs, but for those of `once`.
+    """
     hints = get_type_hints(config)
 
     def decorate(command: Command) -> Command:
@@ -62,13 +67,13 @@ def knobs(config: type[Config], *, required: tuple[str, ...] = ()) -> Callable[[
             flag = "--" + item.name.replace("_", "-")
             kind = _click_type(hints[item.name], item.metadata["choices"])
             # click takes a default of None for a value that was given.
-            is_required = item.name in required
-            wanted = {"required": True, "cls": _Once} if is_required else {"default": item.default}
+            wanted = {"required": True} if item.name in required else {"default": item.default}
             with_config = click.option(
                 f"{flag}/--no-{flag[2:]}" if hints[item.name] is bool else flag,
                 item.name,
                 type=None if hints[item.name] is bool else kind,
                 multiple=get_origin(hints[item.name]) is tuple,
+                cls=_Once if item.name in once else None,
                 show_default=wanted.get("default") not in (None, (), "", False),
                 **wanted,
                 metavar=item.metadata["metavar"] or None,

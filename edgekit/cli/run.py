@@ -12,7 +12,7 @@ from edgekit.configs import RunConfig
 
 @click.command("run")
 @click.argument("bundle", type=FILE)
-@knobs(RunConfig, required=("source",))
+@knobs(RunConfig, required=("source",), once=("source",))
 @common
 def command(bundle: Path, config: RunConfig, output: Output) -> None:
     """Verify BUNDLE, open it, and run it on real input: samples one after the other, or a camera as it comes."""

@@ -39,8 +39,8 @@ def advice(found: Preflight) -> list[str]:
 
 def _for_any_machine(found: Preflight) -> list[str]:
     lines = []
-    if found.gpu.gpus and not found.packages.get("pycuda"):
-        lines.append("engines need pycuda to run: pip install pycuda")
+    if found.gpu.gpus and not (found.packages.get("pycuda") or found.packages.get("cuda-bindings")):
+        lines.append("engines need pycuda or cuda-bindings to run: pip install pycuda")
     if not found.jetson and found.machine == "x86_64" and not found.packages.get("tensorrt_rtx"):
         lines.append("engines for desktop GPUs can be built here: pip install tensorrt-rtx-cu13")
     return lines

@@ -328,6 +328,11 @@ def test_only_a_package_is_replaced(small_onnx, tmp_path):
     (folder / "left over").touch()
     package(small_onnx, tmp_path / "a.engine", CONFIG, ABSENT)
     assert not (folder / "left over").exists()
+    (folder / "engine").mkdir()
+    (folder / "engine/a.engine").write_bytes(b"of an hour's work")
+    with pytest.raises(OutputError, match=r"found engine/a\.engine; next: another OUT"):
+        package(small_onnx, tmp_path / "a.engine", CONFIG, ABSENT)
+    assert (folder / "engine/a.engine").exists()
     (folder / "package.json").write_text('{"name": "of npm"}')
     with pytest.raises(OutputError, match=r"expected .*package\.json to be edgekit's"):
         package(small_onnx, tmp_path / "a.engine", CONFIG, ABSENT)
