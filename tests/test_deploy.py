@@ -17,7 +17,7 @@ from edgekit.build import build
 from edgekit.bundle import verify
 from edgekit.configs import BuildConfig, DeployConfig, ExportConfig, QuantizeConfig, RunConfig, ValidateConfig
 from edgekit.deploy import deploy
-from edgekit.errors import RecipeError
+from edgekit.errors import RecipeError, UsageError
 from edgekit.export import export
 from edgekit.files import sha256_of
 from edgekit.inspect import inspect
@@ -277,6 +277,13 @@ def test_a_recipe_for_another_network_is_found_before_the_work(
     with pytest.raises(RecipeError) as error:
         deploy(str(small_onnx), tmp_path / "out", config)
     assert says in str(error.value)
+
+
+def test_weights_for_an_onnx_file_are_refused_before_the_work(small_onnx, small_data, tmp_path):
+    config = DeployConfig("cpu", str(small_data), precision="fp32", weights=tmp_path / "w.pt")
+    with pytest.raises(UsageError, match="expected no --weights for an ONNX file, which has its own, found "):
+        deploy(str(small_onnx), tmp_path / "out", config)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_recipe_names_data_and_labels(digits, tmp_path):

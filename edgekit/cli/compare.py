@@ -26,6 +26,8 @@ def command(before: Path, after: Path, tolerance: float, output: Output) -> int:
     Exits 0 when B is no worse, 3 when it is less exact, 4 when it is slower, 5 when too little was measured to tell.
     What ran otherwise, such as another device, stands first.
     """
+    if tolerance != tolerance:  # click's range lets a NaN through
+        raise click.BadParameter("expected a number, found nan", param_hint="--tolerance")
     from edgekit.latency.comparison import compare_reports
     from edgekit.latency.reported import read_report
     from edgekit.reports import plain

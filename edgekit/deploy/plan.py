@@ -123,6 +123,11 @@ def make_plan(model: str, out: Path, config: DeployConfig) -> Plan:
             check_there(source)
     if model.endswith(".onnx") and plan.data is None:
         raise UsageError("expected data to judge an ONNX file on, since it carries no examples", "--data D")
+    if model.endswith(".onnx") and config.weights is not None:
+        raise UsageError(
+            f"expected no --weights for an ONNX file, which has its own, found {config.weights}",
+            "the command without --weights",
+        )
     if config.embed_samples and plan.data is None:
         raise UsageError("expected data of which a sample is to be embedded, found none", "--data D")
     _check_int8(plan)

@@ -33,8 +33,8 @@ class Memory:
 def read_memory(root: Path = Path("/")) -> Memory:
     """Read the memory of the machine, or container, whose files are under `root`. Never raises.
 
-    Sources: proc_meminfo(5), whose kB are KiB; swapon(8) for /proc/swaps; memory.max and memory.current of cgroup v2
-    (https://docs.kernel.org/admin-guide/cgroup-v2.html), in bytes.
+    Sources: proc_meminfo(5), whose kB are KiB; swapon(8) for /proc/swaps; memory.max, memory.current and memory.stat of
+    cgroup v2 (https://docs.kernel.org/admin-guide/cgroup-v2.html), in bytes.
     """
     table = _meminfo(root)
     disk, zram = _swaps(root)
@@ -54,7 +54,7 @@ def read_memory(root: Path = Path("/")) -> Memory:
 def free_memory_mib(root: Path = Path("/")) -> int | None:
     """What one more program can have, in MiB: min(MemAvailable, cgroup limit - current); None where it is unknown.
 
-    The cgroup counts the page cache as used, so in a container that has read much this is a lower bound.
+    Of the page cache, which the cgroup counts as used, what was read once does not count: the kernel gives it back.
     """
     return read_memory(root).free_mib
 
@@ -97,4 +97,6 @@ def _cgroup(root: Path) -> tuple[int | None, int | None]:
     used = whole(word(root / "sys/fs/cgroup/memory.current"))
     if limit is None or limit < 0:
         return None, None
-    return limit // _MIB, None if used is None or used < 0 else used // _MIB
+    rows = (row.split() for row in lines(root / "sys/fs/cgroup/memory.stat"))
+    cached = next((whole(row[1]) for row in rows if len(row) == 2 and row[0] == "inactive_file"), None) or 0
+    return limit // _MIB, None if used is None or used < 0 else max(used - cached, 0) // _MIB

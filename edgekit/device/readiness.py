@@ -92,10 +92,10 @@ def _wrong_tensorrt(target: Target, version: str | None) -> str:
 
 
 def _judge_gpu(capabilities: tuple[str, ...], facts: Facts) -> tuple[bool, str]:
-    """Running needs a fitting GPU, and pycuda for its memory and streams."""
+    """Running needs a fitting GPU, and pycuda or cuda-bindings for its memory and streams."""
     fits, reason = _fitting_gpu(capabilities, facts.search)
-    if fits and facts.packages.get("pycuda") is None:
-        return _no(f"pycuda is not installed; {reason}")
+    if fits and not any(facts.packages.get(name) for name in ("pycuda", "cuda-bindings")):
+        return _no(f"pycuda is not installed, nor is cuda-bindings; {reason}")
     return fits, reason
 
 

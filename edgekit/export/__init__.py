@@ -16,7 +16,7 @@ from edgekit.export.parity import Difference, ParityError, check_parity
 from edgekit.export.source import load_network
 from edgekit.export.subject import Subject, make_subject, parity_cases
 from edgekit.export.translation import Translation, translate
-from edgekit.files import json_bytes, written_aside
+from edgekit.files import check_apart, json_bytes, written_aside
 from edgekit.models.network import Network
 from edgekit.reports import Progress, StageReport, Stopwatch, no_progress, peak_rss_mib, report_file
 from edgekit.rewrite.reading import graph_inputs
@@ -50,6 +50,7 @@ def export(
     ModelError, UsageError, ExportError or OutputError; then nothing is written.
     """
     watch = Stopwatch()
+    _check_sources(model, out, config)
     with contextlib.ExitStack() as files:
         partial, told = (files.enter_context(written_aside(file)) for file in (out, report_file(out)))
         progress(f"loading {model}", 0, _STEPS)
@@ -88,6 +89,15 @@ def export(
 def examples_file(out: Path) -> Path:
     """Where `save_examples` puts the example inputs of an export to `out`."""
     return out.with_name(out.name + ".examples.npz")
+
+
+def _check_sources(model: str, out: Path, config: ExportConfig) -> None:
+    """Raise OutputError where a file that is read would be written over."""
+    code, _, _ = model.rpartition(":")
+    for source in (Path(code) if code else None, config.weights):
+        for file in (out, report_file(out), examples_file(out)):
+            if source is not None:
+                check_apart(source, file)
 
 
 def _compared(model: bytes, made: Translation, subject: Subject, tolerance: float) -> list[Difference]:

@@ -45,6 +45,11 @@ def _check_sizes(examples: dict[str, torch.Tensor], axes: Axes) -> None:
     for name, dims in axes.items():
         for axis, dim in dims.items():
             size = examples[name].shape[axis]
+            if size == 0:
+                raise UsageError(
+                    f"expected an example of {name!r} with one value or more along its open axis {axis}, found none",
+                    "an example of 2 along it, such as a past of two steps",
+                )
             first, expected = seen.setdefault(dim, (name, size))
             if size != expected:
                 raise UsageError(
@@ -94,8 +99,9 @@ def grown(examples: dict[str, torch.Tensor], axes: Axes, ranges: dict[str, tuple
 def resized(examples: dict[str, torch.Tensor], axes: Axes, sizes: dict[str, int]) -> dict[str, torch.Tensor]:
     """Other inputs for parity: open axes at `sizes`, and other values than the examples, within their range.
 
-    Floats get seeded noise of the example's own spread; integers are taken from the example, shifted, so that indices
-    stay legal; lengths [N] fall.
+    Floats get seeded noise of the example's own spread, a constant such as a state of zeros a tenth of its size
+    upwards: on zeros alone nothing would be proved of that input. Integers are taken from the example, shifted, so that
+    indices stay legal; lengths [N] fall.
     """
     generator = torch.Generator().manual_seed(1)
     other = {}
@@ -104,8 +110,13 @@ def resized(examples: dict[str, torch.Tensor], axes: Axes, sizes: dict[str, int]
             index = torch.arange(sizes[dim]) + (0 if value.is_floating_point() else 1)
             value = value.index_select(axis, index % value.shape[axis])
         if value.is_floating_point():
-            noise = torch.randn(value.shape, generator=generator).to(value.dtype)
-            value = value + noise * value.std(correction=0)
+            spread = float(value.std(correction=0)) if value.numel() else 0.0
+            if spread > 0:
+                noise = spread * torch.randn(value.shape, generator=generator)
+            else:
+                size = max(float(value.abs().max()) if value.numel() else 0.0, 1.0)
+                noise = 0.1 * size * torch.rand(value.shape, generator=generator)
+            value = value + noise.to(value.dtype)
         elif value.dim() == 1:  # lengths, which pack_padded_sequence wants in falling order
             value = value.sort(descending=True).values
         other[name] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -83,10 +84,10 @@ def _library(kinds: tuple[str, ...], workshop: Workshop | None) -> abi.Library:
 
 
 def _described(library: abi.Library, device: str) -> abi.Device:
-    sm, _, multiprocessors = device.partition(":")
-    if not (sm.isdigit() and multiprocessors.isdigit()):
+    given = re.fullmatch("([0-9]{1,9}):([0-9]{1,9})", device)  # more digits do not fit the library's int
+    if given is None:
         raise UsageError(f"expected --device SM:MULTIPROCESSORS, found {device!r}", "--device 87:16 for an AGX Orin")
-    return library.device(int(sm), int(multiprocessors))
+    return library.device(*map(int, given.groups()))
 
 
 def rows(

@@ -25,6 +25,7 @@ from edgekit.quantize.table import ScaleTable
 from edgekit.reports import Progress
 from edgekit.rewrite.constants import constants_to_initializers
 from edgekit.rewrite.fold import fold
+from edgekit.rewrite.inline_functions import inline_functions
 from edgekit.rewrite.opset import raise_opset
 from edgekit.rewrite.reading import read_onnx_file
 
@@ -53,6 +54,8 @@ def make(source: Path, config: QuantizeConfig, progress: Progress, save: Save) -
     """Give the model in `source` another precision; an interrupt hands what was seen of the data to `save`."""
     _check_asked(config)
     found = read_onnx_file(source)
+    # onnx's version converter drops functions without a word, and no pass looks into them.
+    found.model = inline_functions(found.model).model
     _check_kept(found.model, source, config)
     if config.relegalize:
         mended = relegalize(found.model)

@@ -115,8 +115,8 @@ def _read(at: int, node: onnx.NodeProto, opset: int, known: Callable[[str], tupl
     ranks = {len(shape) for shape in shapes[:3] if shape is not None}
     axes = 3 if counts else ranks.pop() if len(ranks) == 1 else 0
     if axes == 3:
-        heads, kv_heads = counts["q_num_heads"], counts["kv_num_heads"]
-        sizes = [_size(shapes[0], 2) // heads, _size(shapes[2], 2) // kv_heads]
+        heads, kv_heads = (max(counts.get(name, 0), 0) for name in ("q_num_heads", "kv_num_heads"))
+        sizes = [_size(shapes[at], 2) // n if n else 0 for at, n in ((0, heads), (2, kv_heads))]
     else:
         heads, kv_heads = _size(shapes[0], 1), _size(shapes[1], 1)
         sizes = [_size(shapes[0], 3), _size(shapes[2], 3)]

@@ -135,6 +135,8 @@ def _attention(node: onnx.NodeProto, inputs: list[Any], outputs: list[Any]) -> i
         batch, heads, rows, size = query
         return int(batch * heads * rows * (key[2] + past) * (size + value[3]))
     kv_heads = next((item.i for item in node.attribute if item.name == "kv_num_heads"), heads)
+    if kv_heads < 1:
+        raise TypeError("an unknown number of heads")
     batch, rows, wide = query
     return int(batch * rows * (key[1] + past) * (wide + heads * value[2] // kv_heads))
 

@@ -63,6 +63,20 @@ def test_attention_with_a_cache_where_there_is_one(tmp_path):
     assert (node.outcome, node.reason) == ("parses", "")
 
 
+@pytest.mark.parametrize("counts", ["", "q_num_heads", "kv_num_heads", "q_num_heads=0 kv_num_heads", "kv_num_heads=0"])
+def test_attention_that_does_not_tell_its_heads_is_taken_apart_and_nothing_more_is_claimed(tmp_path, counts):
+    proto = attention(three_axes=True, past=True)
+    config = CheckConfig("jetpack7.0", device="agx-thor", shape=shapes_of(proto))
+    (node,) = checked(tmp_path, proto, config).nodes
+    assert node.outcome == "plugin"
+    del proto.graph.node[0].attribute[:]
+    for count in counts.split():
+        name, _, value = count.partition("=")
+        proto.graph.node[0].attribute.append(helper.make_attribute(name, int(value or 4)))
+    (node,) = checked(tmp_path, proto, config).nodes
+    assert (node.op, node.outcome) == ("Attention", "decomposed")
+
+
 def test_what_is_not_imported_is_refused_with_a_remedy(tmp_path):
     report = checked(tmp_path, chain(("", "Relu"), ("house", "Unheard"), ("", "Abs")), CheckConfig("jetpack6"))
     assert [(node.node, node.outcome) for node in report.nodes] == [

@@ -8,6 +8,7 @@ from edgekit.device import free_memory_mib
 from edgekit.device.memory import read_memory
 
 LIMIT, CURRENT = "sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"
+STAT = "sys/fs/cgroup/memory.stat"
 MEMINFO = "MemTotal: 8388608 kB\nMemAvailable: 4194304 kB\n"
 
 
@@ -31,6 +32,27 @@ def test_free_memory_is_the_least_of_the_machines_and_the_containers(tree, limit
     root = tree({name: content for name, content in files.items() if content is not None})
     assert free_memory_mib(root) == free
     assert read_memory(root).limit_mib == bound
+
+
+@pytest.mark.parametrize(
+    ("stat", "free"),
+    [
+        (f"anon 5\ninactive_file {512 << 20}\nactive_file {256 << 20}\n", 2560),
+        (f"inactive_file {4 << 30}\n", 3072),  # read a moment after memory.current: used is not less than 0
+        ("inactive_file 0\n", 2048),
+        (None, 2048),
+        ("", 2048),
+        (f"active_file {512 << 20}\ntotal_inactive_file {512 << 20}\n", 2048),
+        (f"inactive_file\ninactive_file many\n{512 << 20}\n", 2048),
+        (f"inactive_file {512 << 20} kB\n\0\ufffd\n", 2048),
+        (f"inactive_file {'9' * 5000}\n", 2048),
+    ],
+)
+def test_pages_that_the_kernel_gives_back_are_not_used(tree, stat, free):
+    files = {LIMIT: f"{3 << 30}\n", CURRENT: f"{1 << 30}\n", "proc/meminfo": MEMINFO, STAT: stat}
+    root = tree({name: content for name, content in files.items() if content is not None})
+    assert free_memory_mib(root) == free
+    assert read_memory(root).limit_mib == 3072
 
 
 def test_free_memory_of_an_unknown_machine_is_unknown_also_in_a_container(tree):

@@ -85,6 +85,12 @@ def test_running_an_engine_needs_pycuda_and_building_does_not():
     assert "pycuda is not installed" in why("rtx", gpu("8.6"), pycuda=None)
 
 
+def test_cuda_bindings_run_an_engine_as_pycuda_does():
+    found = ready(gpu("8.6"), **{"pycuda": None, "cuda-bindings": "13.0.1"})
+    assert (found["rtx"], found["desktop"]) == ("br", "br")
+    assert "nor is cuda-bindings" in why("rtx", gpu("8.6"), **{"pycuda": None, "cuda-bindings": None})
+
+
 def test_without_onnxruntime_the_cpu_is_no_target():
     assert ready(NO_GPU, onnxruntime=None)["cpu"] == "-"
 
@@ -147,6 +153,14 @@ def test_the_text_advises_and_names_the_next_command(orin, fake_libcuda, only_pa
     assert any(said in line for line in lines if line.startswith("advice: "))
     assert last.startswith("next: ")
     assert command in last
+
+
+def test_who_has_cuda_bindings_is_not_told_to_install_pycuda(orin, fake_libcuda, only_packages):
+    library = fake_libcuda()
+    only_packages(onnxruntime="1.23.0", tensorrt="10.3.0", cuda_bindings="13.0.1")
+    *lines, last = summary_lines(preflight(orin, library))
+    assert not any("pycuda" in line for line in lines if line.startswith("advice: "))
+    assert "--target jetpack6" in last
 
 
 def test_the_next_command_prefers_an_engine_that_runs_here(tree, fake_libcuda, only_packages):

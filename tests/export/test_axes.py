@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -56,3 +57,29 @@ def test_resized_inputs_are_others_and_legal():
     assert set(made["ids"].unique().tolist()) <= set(range(5))
     lengths = resized({"lengths": torch.tensor([5, 2])}, {"lengths": {0: "batch"}}, {"batch": 4})["lengths"]
     assert lengths.tolist() == sorted(lengths.tolist(), reverse=True)
+
+
+def test_an_open_axis_has_a_size_to_start_from():
+    examples = {"x": torch.zeros(2, 3), "past": torch.zeros(2, 4, 0, 8)}
+    with pytest.raises(
+        UsageError, match=r"'past' with one value or more along its open axis 2, found none; next: an ex"
+    ):
+        dynamic_axes(examples, ("past:2=past",), {})
+    assert dynamic_axes(examples, (), {})["past"] == {0: "batch"}, "a closed axis may be empty"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(("constant", "most"), [(0.0, 0.1), (1e-3, 0.1), (-40.0, 4.0)])
+def test_a_constant_gets_other_values_too(dtype, constant, most):
+    """Upwards only, since some are counts or distances."""
+    example = torch.full((2, 3), constant, dtype=dtype)
+    made = resized({"h": example}, {"h": {0: "batch"}}, {"batch": 40})["h"]
+    added = made.numpy().astype(np.float64) - example[:1].numpy().astype(np.float64)
+    assert (made.shape, made.dtype) == ((40, 3), dtype)
+    assert (added.min() >= 0, most / 2 < added.max() <= most) == (True, True)
+    assert added.std() > most / 10
+
+
+def test_an_input_without_values_stays_so():
+    made = resized({"past": torch.zeros(2, 0, 3)}, {"past": {0: "batch"}}, {"batch": 3})["past"]
+    assert made.shape == (3, 0, 3)

@@ -14,7 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgekit.configs import ExportConfig  # noqa: E402
-from edgekit.errors import ExportError, ModelError, UsageError  # noqa: E402
+from edgekit.errors import ExportError, ModelError, OutputError, UsageError  # noqa: E402
 from edgekit.export import examples_file, export  # noqa: E402
 
 NETS = textwrap.dedent("""
@@ -299,3 +299,66 @@ def test_a_state_whose_batch_was_not_told_of_is_asked_for(tmp_path):
     (tmp_path / "stream.py").write_text(STREAM)
     with pytest.raises(UsageError, match=r"found 1 in 'x' and 2 along axis 0 of 'h'; next: --dynamic h:AXIS=batch"):
         export(f"{tmp_path / 'stream.py'}:make", tmp_path / "m.onnx")
+
+
+CARRIED = """
+import torch
+
+class Sum(torch.nn.Module):
+    '''x [N,4] and the state [N,4]; one that `drops` it does so on the way to ONNX alone.'''
+    def __init__(self, drops):
+        super().__init__()
+        self.drops = drops
+    def forward(self, x, state):
+        return x + (state * 0 if self.drops and torch.compiler.is_exporting() else state)
+
+def uses(): return Sum(False), {"x": torch.randn(1, 4), "state": torch.zeros(1, 4)}
+def drops(): return Sum(True), {"x": torch.randn(1, 4), "state": torch.zeros(1, 4)}
+"""
+
+
+def test_an_export_that_drops_a_state_of_zeros_is_refused(tmp_path):
+    (tmp_path / "carried.py").write_text(CARRIED)
+    with pytest.raises(ExportError, match=r"expected output 'output' within .* of torch, found 0"):
+        export(f"{tmp_path / 'carried.py'}:drops", tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_an_export_that_uses_a_state_of_zeros_passes(tmp_path):
+    (tmp_path / "carried.py").write_text(CARRIED)
+    report = export(f"{tmp_path / 'carried.py'}:uses", tmp_path / "m.onnx")
+    x, state = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    np.testing.assert_allclose(made_by_onnxruntime(report.path, x=x, state=state)[0], x.astype(np.float64) + state)
+
+
+@pytest.mark.parametrize(
+    ("weights", "out"),
+    [
+        ("w.pt", "nets.py"),
+        ("w.pt", "elsewhere/../nets.py"),
+        ("w.pt", "linked.py"),
+        ("w.pt", "w.pt"),
+        ("m.json", "m"),  # the report of OUT
+        ("m.examples.npz", "m"),  # the examples of OUT
+    ],
+)
+def test_what_is_read_is_not_written_over(nets, tmp_path, weights, out):
+    (tmp_path / "linked.py").symlink_to(nets)
+    (tmp_path / "elsewhere").mkdir()
+    torch.save({"weight": torch.zeros(2, 3, 3, 3), "bias": torch.zeros(2)}, tmp_path / weights)
+    before = {file: file.read_bytes() for file in (nets, tmp_path / weights)}
+    there = set(tmp_path.iterdir())
+    with pytest.raises(OutputError, match="expected OUT to be another file than"):
+        export(f"{nets}:picture", tmp_path / out, ExportConfig(weights=tmp_path / weights, save_examples=True))
+    assert {file: file.read_bytes() for file in before} == before
+    assert set(tmp_path.iterdir()) == there
+
+
+def test_an_example_without_a_step_along_an_open_axis_is_refused_in_one_line(tmp_path):
+    (tmp_path / "empty.py").write_text(
+        "import torch\nclass M(torch.nn.Module):\n    def forward(self, x, past): return x + past.sum()\n"
+        "def make(): return M(), {'x': torch.ones(2, 4), 'past': torch.zeros(2, 0, 4)}\n"
+    )
+    with pytest.raises(UsageError, match="expected an example of 'past' with one value or more") as error:
+        export(f"{tmp_path / 'empty.py'}:make", tmp_path / "m.onnx")
+    assert "\n" not in str(error.value)

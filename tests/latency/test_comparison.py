@@ -311,6 +311,14 @@ def test_a_file_that_is_not_there(tmp_path, capsys):
     assert run(capsys, tmp_path, tmp_path, "--tolerance", "0")[0] == 2
 
 
+@pytest.mark.parametrize("tolerance", ["nan", "-NaN"])
+def test_a_tolerance_that_is_no_number_is_one_line(tmp_path, capsys, tolerance):
+    (tmp_path / "a.json").write_text(json.dumps(table()))
+    code, out, err = run(capsys, *[tmp_path / "a.json"] * 2, f"--tolerance={tolerance}")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--tolerance: expected a number, found nan" in err
+
+
 def test_a_perplexity_that_is_no_number_is_the_worst_that_there_is(tmp_path, capsys):
     paths = tmp_path / "a.json", tmp_path / "b.json"
     for path, found in zip(paths, (12.0, "nan"), strict=True):

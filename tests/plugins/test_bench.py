@@ -84,7 +84,9 @@ def test_wrong_numbers_are_not_timed(emulator):
 
 def test_the_command_shows_what_would_run(capsys, monkeypatch, emulator):
     monkeypatch.setattr("edgekit.plugins.bench.find_library", lambda kind, workshop: emulator.path)
-    for device, code, says in (("87:8", 0, "not run; "), ("Orin", 2, "expected --device SM:MULTIPROCESSORS, found")):
+    refused = "Orin", "8²:16", "87:1⑥", "٨٧:16", "87:8:8", f"{2**32 + 87}:16", f"87:{'9' * 5000}"
+    wrong = ((device, 2, f"expected --device SM:MULTIPROCESSORS, found {device!r}") for device in refused)
+    for device, code, says in (("87:8", 0, "not run; "), *wrong):
         with pytest.raises(SystemExit) as exit_info:
             main(["plugins", "bench", "--device", device])
         said = capsys.readouterr()

@@ -124,6 +124,36 @@ def test_stored_numbers_are_those_of_the_operator(form, data):
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
+def stored_numbers(make: Maker) -> np.ndarray:
+    graph = QdqGraph(make.model([1], [1]))
+    (found,) = [graph.numbers(node) for node in graph.nodes if node.op_type == DQ]
+    return found
+
+
+@pytest.mark.parametrize("zero", [None, 0, 0.75])
+def test_stored_fp8_has_its_fractions(zero):
+    """All 256 codes of E4M3, by their bits: a sign, four of an exponent with bias 7, three behind the point."""
+    kind = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.FLOAT8E4M3FN)
+    code = np.arange(256)
+    sign, exponent, fraction = 1 - 2 * (code >> 7), code >> 3 & 15, code & 7
+    wanted = sign * np.where(exponent, np.ldexp(8.0 + fraction, exponent - 10), np.ldexp(1.0 * fraction, -9))
+    wanted[[127, 255]] = np.nan
+    make = Maker()
+    make.tensors = {"q": code.astype(np.uint8).view(kind), "s": np.float32(0.25)}
+    make.tensors |= {} if zero is None else {"z": np.array(zero, kind)}
+    make.add("DequantizeLinear", list(make.tensors))
+    np.testing.assert_array_equal(stored_numbers(make), (wanted - (zero or 0)) / 4)
+
+
+def test_a_bias_of_int32_is_rounded_once():
+    """Above 2**24 FP32 has not every integer: the product is what is rounded, not the integer before it."""
+    make = Maker()
+    make.tensors = {"q": np.array([2**24 + 1, -(2**25) - 3, 2**31 - 1, -(2**31), 7], np.int32), "s": np.float32(3)}
+    make.add("DequantizeLinear", ["q", "s"])
+    wanted = [np.float32(3 * whole) for whole in make.tensors["q"].tolist()]
+    np.testing.assert_array_equal(stored_numbers(make), wanted)
+
+
 def built(proto, folder: Path):
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX judges the rules")
     from edgekit.build import build

@@ -1,21 +1,27 @@
-"""Which options belong to which precision, and what a recipe for one is worth for another."""
+"""Which options belong to which precision, what a recipe for one is worth for another, and functions."""
 
 from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("onnx")
 
+import onnx
+
 from edgekit.configs import CALIBRATED, PRECISIONS, DeployConfig, QuantizeConfig
 from edgekit.deploy.plan import make_plan
 from edgekit.errors import UsageError
+from edgekit.judge import outputs_of
+from edgekit.metrics import Sqnr
 from edgekit.quantize import fitting, quantize
 from edgekit.quantize.making import unused
+from tests.quantize import graphs
 
 # Everything said, as no default has it.
 ALL = {
@@ -109,3 +115,46 @@ def test_a_recipe_for_int8_deploys_in_another_precision(small_onnx, small_data, 
     of_eight = (asked.method, asked.keep_layers, asked.min_sqnr_db)
     assert of_eight == (("max", "auto", 20.0) if precision in CALIBRATED else ("auto", None, None))
     assert asked.samples == (512 if precision == "bf16" else 8)
+
+
+def called_twice(path: Path, first: np.ndarray, second: np.ndarray) -> Path:
+    """x -> MatMul -> Relu -> MatMul -> Relu -> y: a function of two nodes, called twice, at opset 11."""
+    opset = onnx.helper.make_opsetid("", 11)
+    body = [graphs.node("MatMul", "a w", "p"), graphs.node("Relu", "p", "b")]
+    layer = onnx.helper.make_function("house", "Layer", ["a", "w"], ["b"], body, [opset])
+    calls = [
+        graphs.node("Layer", "x first", "h", domain="house"),
+        graphs.node("Layer", "h second", "y", domain="house"),
+    ]
+    stored = [onnx.numpy_helper.from_array(first, "first"), onnx.numpy_helper.from_array(second, "second")]
+    ends = [graphs.value("x", "batch", len(first))], [graphs.value("y", "batch", second.shape[1])]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(calls, "g", *ends, stored),
+        opset_imports=[opset, onnx.helper.make_opsetid("house", 1)],
+        functions=[layer],
+        ir_version=8,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("precision", "stored", "least_db"), [("int8", "int8", 30), ("int8+fp16", "int8", 30), ("fp16", "float16", 60)]
+)
+def test_layers_inside_of_a_function_are_quantized(tmp_path, precision, stored, least_db):
+    """Against float64: onnx's converter of opsets forgets functions, and no pass would find the layers in one."""
+    random = np.random.default_rng(0)
+    first, second, x = (random.normal(size=size).astype(np.float32) for size in ((8, 16), (16, 4), (64, 8)))
+    np.savez(tmp_path / "x.npz", x=x)
+    source = called_twice(tmp_path / "m.onnx", first, second)
+    report = quantize(source, tmp_path / "q.onnx", QuantizeConfig(precision, data=str(tmp_path / "x.npz")))
+    made = onnx.load(report.path)
+    assert not made.functions
+    assert {item.domain for item in made.graph.node} == {""}
+    assert [graphs.count(made, name) for name in ("MatMul", "Relu")] == [2, 2]
+    assert {str(weight.dtype) for weight in graphs.weights_of(made).values() if weight.ndim == 2} == {stored}
+    (found,) = outputs_of(report.path, [{"x": x}])
+    meter = Sqnr()
+    meter.add(np.maximum(np.maximum(x.astype(np.float64) @ first, 0) @ second, 0), found["y"])
+    assert meter.db() > least_db

@@ -22,6 +22,7 @@ from edgekit.quantize.legal import breaches  # noqa: E402
 from edgekit.quantize.legal.graph import Scheme  # noqa: E402
 from edgekit.quantize.relegalize import relegalize  # noqa: E402
 from edgekit.quantize.relegalize.activations import symmetric_scale  # noqa: E402
+from edgekit.quantize.relegalize.concats import share_concat_scales  # noqa: E402
 from edgekit.quantize.relegalize.moves import dequantize_first  # noqa: E402
 from edgekit.quantize.relegalize.qoperators import qoperators_to_qdq  # noqa: E402
 from edgekit.rewrite.emulated import emulated, narrow_dtypes  # noqa: E402
@@ -30,6 +31,7 @@ from tests.quantize import qdq_cases as cases  # noqa: E402
 from tests.quantize.qdq_cases import BROKEN, LEGAL, S8, U8, Maker  # noqa: E402
 
 ORT_MINOR = int(onnxruntime.__version__.split(".")[1])
+F8 = helper.tensor_dtype_to_np_dtype(onnx.TensorProto.FLOAT8E4M3FN)
 MENDED = [name for name in BROKEN if BROKEN[name].rule not in ("residual", "int8-attention") and name != "dynamic"]
 
 
@@ -197,6 +199,70 @@ def test_concats_that_share_a_pair_share_one_scale():
     used = {scales[node.input[1]] for node in result.model.graph.node if "Linear" in node.op_type}
     assert list(used) == [pytest.approx(0.04)]
     assert "concat-scales: 1 groups of inputs share a scale" in result.notes
+
+
+def joined(zero: object, **scales: float) -> Maker:
+    """One pair for each of `scales`, between x and a Concat."""
+    make = Maker()
+    pairs = [make.pair(make.add("Identity", ["x"], name), scale, zero) for name, scale in scales.items()]
+    make.add("Concat", pairs, axis=1)
+    return make
+
+
+@pytest.mark.parametrize(
+    ("zero", "read"),
+    [(np.zeros((), F8), ""), (S8(0), "a"), (S8(0), "ab")],
+    ids=["FP8", "the caller gets one", "the caller gets both"],
+)
+def test_pairs_at_a_concat_that_cannot_share_a_scale_stay_to_the_byte(zero, read):
+    """FP8 reaches to 448 steps, and integers that the caller gets mean what they meant; one that is left has nobody."""
+    proto = joined(zero, a=4 / 448, b=8 / 448).model([2, 4], [2, 8])
+    inner = onnx.TensorProto.INT8
+    proto.graph.output.extend(helper.make_tensor_value_info(f"{name}_q", inner, [2, 4]) for name in read)
+    onnx.checker.check_model(proto, full_check=True)
+    before = proto.SerializeToString()
+    result = relegalize(proto)
+    assert (result.modified, result.model.SerializeToString()) == (False, before)
+    (note,) = result.notes
+    assert note.startswith("could not mend 1 of concat-scales: y: the inputs differ: 'a': ")
+
+
+@pytest.mark.parametrize("zero", [np.zeros((), F8), S8(3), U8(0), None, np.int16(0)], ids=repr)
+def test_only_symmetric_int8_shares_a_scale(zero):
+    """What the steps before could not make so would get another range."""
+    proto = joined(zero, a=0.01, b=0.02).model([2, 4], [2, 8], opset=21)
+    before = proto.SerializeToString()
+    result = share_concat_scales(proto)
+    assert (result.modified, result.notes, result.model.SerializeToString()) == (False, (), before)
+
+
+def test_fp8_beside_int8_at_a_concat_keeps_its_scale():
+    """Against float64: the two in int8 share a scale, and the one in FP8 has its own, up to 3.5 of 448 steps."""
+    make = joined(S8(0), a=0.03, b=0.05)
+    make.nodes.pop()
+    make.add("Concat", ["a_dq", "b_dq", make.pair(make.add("Neg", ["x"], "c"), 1 / 128, np.zeros((), F8))], axis=1)
+    result = relegalize(make.model([2, 4], [2, 12]))
+    x = np.random.default_rng(1).uniform(0, 3.5, (2, 4)).astype(np.float32).astype(np.float64)
+    whole, eight = np.rint(x / np.float32(0.05)) * np.float32(0.05), (-x * 128).astype(F8).astype(np.float64) / 128
+    np.testing.assert_allclose(run(result.model), np.concatenate([whole, whole, eight], 1), rtol=1e-6)
+    assert result.notes[0] == "concat-scales: 1 groups of inputs share a scale"
+    assert result.notes[1].startswith("could not mend 1 of concat-scales: y: ")
+
+
+def test_a_bias_of_fp8_becomes_fp32_with_its_fractions():
+    make = Maker()
+    make.weight("w", 4, 4)
+    levels = np.array([448, 0.75, 0.4375, -0.9375]).astype(F8)
+    make.tensors |= {"b": levels, "s": np.float32(0.25), "z": np.zeros((), F8)}
+    make.add("Gemm", ["x", "w", make.add("DequantizeLinear", ["b", "s", "z"], "b_dq")])
+    proto = make.model([2, 4], [2, 4])
+    before = run(proto)
+    result = relegalize(proto)
+    assert breaches(result.model) == []
+    assert ops(result.model) == {"Gemm": 1}
+    np.testing.assert_array_equal(run(result.model), before)
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in result.model.graph.initializer}
+    np.testing.assert_array_equal(stored["b_dq_float"], [112, 0.1875, 0.109375, -0.234375])
 
 
 def test_other_readers_keep_a_pair_that_a_norm_loses():

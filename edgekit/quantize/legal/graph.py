@@ -193,10 +193,12 @@ class QdqGraph:
         stored, scheme = self.value(dq.input[0]), self.scheme(dq)
         if stored is None or scheme.scale is None:
             return None
-        zero = np.zeros_like(scheme.scale, np.int32) if scheme.zero is None else scheme.zero.astype(np.int32)
+        # int32 holds a bias whole, which float32 does not; FP8 has fractions, which int32 does not.
+        exact: Any = np.int32 if stored.dtype.kind in "iu" else np.float32
+        zero = np.zeros_like(scheme.scale, exact) if scheme.zero is None else scheme.zero.astype(exact)
         shift, steps = (as_wide(part, scheme, stored.shape) for part in (zero, scheme.scale))
         with np.errstate(invalid="ignore"):  # an infinite scale, of a mask of -inf, makes NaN of 0 in ONNX too
-            real: npt.NDArray[Any] = ((stored.astype(np.int32) - shift) * steps).astype(scheme.scale.dtype)
+            real: npt.NDArray[Any] = ((stored.astype(exact) - shift) * steps).astype(scheme.scale.dtype)
         return real
 
 
