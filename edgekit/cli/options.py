@@ -117,7 +117,8 @@ class Output:
         """Around what tells of what is `done`: that nobody can be told does not undo it, and is a warning."""
         try:
             yield
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it is None where it was closed before we began
+                sys.stdout.flush()
         except OSError as error:
             drop(sys.stdout)
             with contextlib.suppress(OSError):

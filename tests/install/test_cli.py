@@ -90,6 +90,10 @@ def test_what_is_installed_is_so_also_where_nobody_can_be_told(root, tmp_path, a
     done = subprocess.run([*command, "rollback", root], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
     os.close(writer)
     assert (done.returncode, (root / "current/model.onnx").read_bytes()) == (0, models[1])
+    closed = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *command, "rollback", root], stderr=subprocess.PIPE, timeout=120
+    )
+    assert (closed.returncode, closed.stderr, (root / "current/model.onnx").read_bytes()) == (0, b"", models[0])
 
 
 def test_as_json(edgekit, root):
