@@ -40,10 +40,13 @@ def clock(monkeypatch):
 
 @contextlib.contextmanager
 def kept():
-    """The handlers of this process are given back, whatever a test leaves."""
+    """Python's own handlers inside, whatever an earlier test has left; those are given back."""
     before = [(number, signal.getsignal(number)) for number in BOTH]
+    fresh = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     try:
-        yield dict(before)
+        for number, handler in fresh.items():
+            signal.signal(number, handler)
+        yield fresh
     finally:
         for number, handler in before:
             signal.signal(number, handler)

@@ -69,7 +69,7 @@ def test_its_commands(checkout, ran):
     assert state["see"]["pid"] not in (None, pids["see"])
     assert (state["see"]["restarts"], state["hear"]["restarts"]) == (1, 0)
     for name in ("see", "hear"):
-        counts = re.search(rf"^{name} ended \d restarts (\{{.*\}})", printed, re.MULTILINE).group(1)
+        counts = re.search(rf"^{name} ended \d restarts, since the last (\{{.*\}})", printed, re.MULTILINE).group(1)
         counts = json.loads(counts.replace("'", '"'))
         assert counts["captured"] == counts["processed"] + counts["dropped"]
     seen = [item for item in heard if item["from"] == "see"]
