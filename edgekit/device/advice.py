@@ -8,6 +8,7 @@ from edgekit.device.jetson import Jetson
 from edgekit.device.memory import Memory
 from edgekit.device.power import Power
 from edgekit.device.preflight import Preflight
+from edgekit.device.readiness import reaches_gpu
 from edgekit.device.thermal import Thermal
 
 # Thresholds of ours, not measured on a Jetson: below these a build is likely to be killed, or clocks to be lowered.
@@ -39,7 +40,7 @@ def advice(found: Preflight) -> list[str]:
 
 def _for_any_machine(found: Preflight) -> list[str]:
     lines = []
-    if found.gpu.gpus and not (found.packages.get("pycuda") or found.packages.get("cuda-bindings")):
+    if found.gpu.gpus and not reaches_gpu(found.packages):
         lines.append("engines need pycuda or cuda-bindings to run: pip install pycuda")
     if not found.jetson and found.machine == "x86_64" and not found.packages.get("tensorrt_rtx"):
         lines.append("engines for desktop GPUs can be built here: pip install tensorrt-rtx-cu13")

@@ -91,10 +91,15 @@ def _wrong_tensorrt(target: Target, version: str | None) -> str:
     return "" if fits else f"TensorRT is {version}, not {wanted}"
 
 
+def reaches_gpu(packages: Mapping[str, str | None]) -> bool:
+    """Whether a package is there by which the runtime has memory and streams of a GPU."""
+    return any(packages.get(name) for name in ("pycuda", "cuda-bindings"))
+
+
 def _judge_gpu(capabilities: tuple[str, ...], facts: Facts) -> tuple[bool, str]:
     """Running needs a fitting GPU, and pycuda or cuda-bindings for its memory and streams."""
     fits, reason = _fitting_gpu(capabilities, facts.search)
-    if fits and not any(facts.packages.get(name) for name in ("pycuda", "cuda-bindings")):
+    if fits and not reaches_gpu(facts.packages):
         return _no(f"pycuda is not installed, nor is cuda-bindings; {reason}")
     return fits, reason
 

@@ -14,12 +14,20 @@ from edgekit.runtime import Session
 from edgekit.runtime.choice import Choice
 from edgekit.runtime.opening import Opened
 from tests.runtime.fakes import Doubler, Failing, Hanging
+from tests.threads import elsewhere
 
 IMAGE = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
 
 
 def opened(bundle, backend, fallback=None) -> Session:
     return Session(Opened(verify(bundle), Choice("fake", None, "a test"), backend, fallback))
+
+
+def refused_elsewhere(call) -> None:
+    """In another thread than that of the session."""
+    with pytest.raises(SessionError) as error:
+        elsewhere(call)
+    assert error.value.problem == "expected calls from the thread that opened the session, found another thread"
 
 
 def test_a_backend_is_faked_in_a_few_lines(small_bundle):
@@ -221,36 +229,9 @@ def test_a_session_is_handed_over_by_its_own_thread_with_nothing_under_way(small
         with pytest.raises(SessionError, match="the inference under way to be waited for first"):
             session.hand_over()
         session.wait(ticket)
-        said = []
-
-        def other():
-            try:
-                session.hand_over()
-            except SessionError as error:
-                said.append(error.problem)
-
-        thread = threading.Thread(target=other)
-        thread.start()
-        thread.join(30)
-        assert said == ["expected calls from the thread that opened the session, found another thread"]
+        refused_elsewhere(session.hand_over)
     with pytest.raises(SessionError, match="expected an open session"):
         session.hand_over()
-
-
-def refused_elsewhere(call) -> None:
-    """By the session's owner: this is another thread."""
-    errors = []
-
-    def body():
-        try:
-            call()
-        except SessionError as error:
-            errors.append(error.problem)
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join(30)
-    assert errors == ["expected calls from the thread that opened the session, found another thread"]
 
 
 def test_another_thread_that_waits_or_closes_takes_nothing_from_the_owner(small_bundle):

@@ -101,24 +101,25 @@ def test_it_is_turned_in_time(monkeypatch):
     assert task.due_s(4) == pytest.approx(0.1)
 
 
-def test_a_system_that_gives_no_process_is_a_failure(monkeypatch):
+@pytest.fixture
+def waiting(monkeypatch) -> Task:
+    """A task that the system gave no process."""
+
     def refused(name, payload):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(module, "Process", refused)
     task = Task("see", b"", LIMITS, Events())
     task.turn(0)
-    assert task.state == "waiting"
-    assert task.why == "no process: [Errno 11] Resource temporarily unavailable"
-    assert 0 < task.due_s(0) < 1
+    return task
 
 
-def test_what_waits_to_be_started_again_is_ended_without_a_start(monkeypatch):
-    def refused(name, payload):
-        raise BlockingIOError(11, "Resource temporarily unavailable")
+def test_a_system_that_gives_no_process_is_a_failure(waiting):
+    assert waiting.state == "waiting"
+    assert waiting.why == "no process: [Errno 11] Resource temporarily unavailable"
+    assert 0 < waiting.due_s(0) < 1
 
-    monkeypatch.setattr(module, "Process", refused)
-    task = Task("see", b"", LIMITS, Events())
-    task.turn(0)
-    task.kill(0)
-    assert (task.state, task.over) == ("ended", True)
+
+def test_what_waits_to_be_started_again_is_ended_without_a_start(waiting):
+    waiting.kill(0)
+    assert (waiting.state, waiting.over) == ("ended", True)
